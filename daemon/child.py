@@ -1,0 +1,52 @@
+"""Entry of every child process; only the supervisor starts it.
+
+`python -m daemon.child ROLE NAME SETTINGS_FD HEARTBEAT_FD`
+
+The outermost frame: here, and nowhere else, any exception is caught, logged and turned into an exit code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Final
+
+import setproctitle
+import structlog
+
+from .errors import FatalError
+from .heartbeat import Heartbeat
+from .log import configure_logging, register_secret
+from .process import Child
+
+ROLES: Final = ("reader", "worker", "events", "recorder")  # each a module with `run(child: Child) -> None`
+
+log = structlog.get_logger()
+
+
+def main(argv: list[str]) -> int:
+    """Run one role until it ends; return its exit code: 0 asked to stop, 2-4 fatal, 1 anything else."""
+    role, name, settings_fd, heartbeat_fd = argv
+    if role not in ROLES:
+        return FatalError.exit_code
+    setproctitle.setproctitle(f"leptond: {name}")
+    try:
+        child = Child(name, int(settings_fd), Heartbeat(int(heartbeat_fd)))
+        service = child.settings.service
+        for camera in child.settings.cameras.values():
+            register_secret(camera.password)
+        configure_logging(service.log_level, service.log_format, process=name)
+        child.install_signals()
+        importlib.import_module(f".{role}", __package__).run(child)
+        child.send_stats()
+    except FatalError as exc:
+        log.error("process_fatal", error=str(exc), exit_code=exc.exit_code)  # noqa: TRY400 - the text says all
+        return exc.exit_code
+    except Exception:
+        log.exception("process_crashed")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

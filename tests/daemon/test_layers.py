@@ -1,0 +1,55 @@
+"""Imports go one way: a module of `daemon` imports only from lower layers, and never from `export`."""
+
+import ast
+from pathlib import Path
+
+import daemon
+
+ROOT = Path(daemon.__file__).parent
+LAYERS: dict[str, int] = {
+    name: layer
+    for layer, names in enumerate(
+        [
+            "errors clock",
+            "settings secrets config log messages",
+            "histogram stats batcher geometry nms tracker zones rules lifecycle motion backoff calibration",
+            "wire ring heartbeat capture letterbox streamheader model segments clips journal detection_log"
+            " recording_index sdnotify alert_schema",
+            "process",
+            "reader worker events recorder",
+            "process_table health control supervisor metrics status child",
+            "cli",
+        ]
+    )
+    for name in names.split()
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules of `daemon` that the file imports, relative or absolute, as top-level names in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level > 0:
+            found |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            found |= {name.split(".")[0] for name in names if name.split(".")[0] == "export"}
+    return found
+
+
+def test_every_module_has_a_layer() -> None:
+    """A new module must say where it stands."""
+    assert {path.stem for path in ROOT.glob("*.py")} - {"__init__", "__main__"} <= set(LAYERS)
+
+
+def test_modules_import_only_from_their_own_layer_or_below() -> None:
+    """A module that imports from above, or from the laboratory, would tie the layers into a knot."""
+    wrong = [
+        f"{path.stem} imports {name}"
+        for path in ROOT.glob("*.py")
+        if path.stem in LAYERS
+        for name in imported(path)
+        if LAYERS.get(name, 99 if name == "export" else -1) > LAYERS[path.stem]
+    ]
+
+    assert wrong == []
