@@ -1,0 +1,80 @@
+"""The command `lepton-export`: a table of subcommands, one module of `commands/` each, and the exit codes.
+
+0 done · 1 the user can mend it (one line says how) · 2 wrong arguments · 130 interrupted, nothing half-written.
+Heavy libraries are imported inside the commands, so that `--help` is instant and torch is only loaded by training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
+from .errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+COMMANDS = (
+    "train",
+    "evaluate",
+    "distill",
+    "torch",
+    "adopt",
+    "inspect",
+    "catalogue",
+    "verify",
+    "quantize",
+    "prune",
+    "explain",
+)
+ABOUT = """\
+The laboratory of leptond: gets a detector ready for the daemon.
+
+  own model       train -> evaluate -> verify -> (prune, quantize)
+  published model catalogue fetch -> adopt -> verify -> (quantize)
+  any file        inspect
+
+Every command explains itself: lepton-export COMMAND --help"""
+
+
+def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser with all subcommands; each stores its function as `run`."""
+    parser = argparse.ArgumentParser(
+        prog="lepton-export", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name in commands:
+        module = _command_module(name)
+        if module is not None:
+            module.register(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    args = build_parser().parse_args(argv)
+    try:
+        code: int | None = args.run(args)
+    except LabError as exc:
+        sys.stderr.write(f"lepton-export: {exc}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("lepton-export: interrupted; nothing was left half-written\n")
+        return 130
+    return code or 0
+
+
+def _command_module(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(f".commands.{name}", __package__)
+    except ModuleNotFoundError as exc:
+        if exc.name != f"{__package__}.commands.{name}":
+            raise
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
