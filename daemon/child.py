@@ -14,7 +14,7 @@ from typing import Final
 import setproctitle
 import structlog
 
-from .errors import FatalError
+from .errors import FatalError, LeptonError
 from .heartbeat import Heartbeat
 from .log import configure_logging, register_secret
 from .process import Child
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 def main(argv: list[str]) -> int:
-    """Run one role until it ends; return its exit code: 0 asked to stop, 2-4 fatal, 1 anything else."""
+    """Run one role until it ends; return its exit code: 0 asked to stop, else of the error, 1 for a crash."""
     role, name, settings_fd, heartbeat_fd = argv
     if role not in ROLES:
         return FatalError.exit_code
@@ -39,8 +39,8 @@ def main(argv: list[str]) -> int:
         child.install_signals()
         importlib.import_module(f".{role}", __package__).run(child)
         child.send_stats()
-    except FatalError as exc:
-        log.error("process_fatal", error=str(exc), exit_code=exc.exit_code)  # noqa: TRY400 - the text says all
+    except LeptonError as exc:
+        log.error("process_failed", error=str(exc), exit_code=exc.exit_code)  # noqa: TRY400 - the text says all
         return exc.exit_code
     except Exception:
         log.exception("process_crashed")

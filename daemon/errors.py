@@ -9,6 +9,7 @@ LeptonError
     ├── StreamError          a camera's stream ended or never came; carries a reason code
     ├── SlotError            a shared-memory slot was overwritten or its owner is gone
     ├── MediaError           a segment, clip or snapshot cannot be written or read
+    ├── DetectorUnsound      exit 5: the model gave wrong boxes for a picture whose boxes are known, or hangs
     └── WireTimeout          a peer did not answer in time; never to be read as "nothing there"
 
 Every library's exception is translated into one of these where the library is used, `from exc`.
@@ -26,11 +27,11 @@ DisconnectReason = Literal[
 class LeptonError(Exception):
     """Base of all errors that this program raises on purpose."""
 
+    exit_code: ClassVar[int] = 1
+
 
 class FatalError(LeptonError):
     """Raised when a restart cannot help."""
-
-    exit_code: ClassVar[int] = 1
 
 
 class ConfigError(FatalError):
@@ -69,6 +70,12 @@ class SlotError(TransientError):
 
 class MediaError(TransientError):
     """Raised when a media file cannot be written, cut or read."""
+
+
+class DetectorUnsound(TransientError):  # noqa: N818 - named as the event that it becomes, `detector.unsound`
+    """Raised when the detector can no longer be believed; its process ends, so that nothing wrong gets out."""
+
+    exit_code = 5
 
 
 class WireTimeout(TransientError):  # noqa: N818 - the field's word; "WireTimeoutError" says nothing more

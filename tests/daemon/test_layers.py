@@ -13,11 +13,11 @@ LAYERS: dict[str, int] = {
             "errors clock",
             "settings secrets config log messages",
             "histogram stats batcher geometry nms tracker zones rules lifecycle motion backoff calibration",
-            "wire ring heartbeat capture letterbox streamheader model segments clips journal detection_log"
+            "wire ring heartbeat known_answer runner capture letterbox streamheader model segments clips journal detection_log"
             " recording_index sdnotify alert_schema",
             "process",
             "reader worker events recorder",
-            "process_table health control supervisor metrics status child",
+            "process_table health control children restarts status_report supervisor metrics status child",
             "cli",
         ]
     )
