@@ -70,10 +70,9 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class _Timeline:
-    """Where the clip's time begins, in seconds of the file: presentation, and decoding."""
+    """Where the clip's time begins, in seconds of the file, and how long one loop takes."""
 
     first_pts_s: Fraction
-    first_dts_s: Fraction
     duration_s: Fraction
 
 
@@ -161,27 +160,19 @@ def _timeline(packets: list[av.packet.Packet], stream: av.VideoStream) -> _Timel
     last_s = last.duration * base if last.duration else 1 / (stream.average_rate or Fraction(25))
     return _Timeline(
         first_pts_s=first_pts * base,
-        first_dts_s=min(_decoding_time(packet) for packet in packets) * base,
         duration_s=Fraction((last.pts - first_pts) * base + last_s),
     )
-
-
-def _decoding_time(packet: av.packet.Packet) -> int:
-    return int(packet.pts if packet.dts is None else packet.dts)
 
 
 def _video_units(
     packets: list[av.packet.Packet], timeline: _Timeline, payloads: Callable[[bytes], list[bytes]]
 ) -> list[AccessUnit]:
+    times_s = [packet.pts * packet.time_base - timeline.first_pts_s for packet in packets]
+    # The file's order is that of decoding; sent at these times, no B-frame comes before what it refers to. The
+    # container's own decoding times say the same, where they are there at all.
     return [
-        AccessUnit(
-            track=0,
-            payloads=tuple(payloads(bytes(packet))),
-            ticks=round((packet.pts * packet.time_base - timeline.first_pts_s) * VIDEO_CLOCK_HZ),
-            send_s=float(_decoding_time(packet) * packet.time_base - timeline.first_dts_s),
-            is_keyframe=packet.is_keyframe,
-        )
-        for packet in packets
+        AccessUnit(0, tuple(payloads(bytes(packet))), round(time_s * VIDEO_CLOCK_HZ), float(send_s), packet.is_keyframe)
+        for packet, time_s, send_s in zip(packets, times_s, sorted(times_s), strict=True)
     ]
 
 
