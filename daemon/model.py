@@ -178,15 +178,15 @@ class _BoundRunner:
     def __call__(self, images: Images) -> Output:
         images = np.ascontiguousarray(images)
         if len(images) not in self._bound:
-            self._bound[len(images)] = self._bind(images)
+            self._bound[len(images)] = self._bind(images.shape)
         buffer, binding = self._bound[len(images)]
         buffer.update_inplace(images)
         self._session.run_with_iobinding(binding)
         output: Output = binding.copy_outputs_to_cpu()[0]
         return output
 
-    def _bind(self, images: Images) -> tuple[Any, Any]:
-        buffer = ort.OrtValue.ortvalue_from_numpy(images, self._device, self._device_id)
+    def _bind(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
+        buffer = ort.OrtValue.ortvalue_from_shape_and_type(list(shape), np.uint8, self._device, self._device_id)
         binding = self._session.io_binding()
         binding.bind_ortvalue_input("images", buffer)
         binding.bind_output("detections", self._device, self._device_id)
