@@ -21,7 +21,7 @@ RecordMode = Literal["continuous", "events", "off"]
 class Section(BaseModel):
     """A table of the configuration file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Service(Section):
