@@ -142,6 +142,7 @@ class Worker:
                 self._welcome(peer)  # it was sent to a worker before this one; the welcome voids it
             else:
                 self._take_in(Arrival(peer, message, pixels))
+        self._child.stats.set("messages_malformed", self._frames.malformed)
 
     def _welcome(self, peer: bytes) -> None:
         self._welcomed.add(peer)
@@ -230,6 +231,8 @@ class Worker:
                 self._publish(batch, result)
             elif self._known and (fault := self._known.fault(result.output[0])):
                 raise DetectorUnsound(f"wrong boxes for the known picture: {fault}")
+            else:
+                self._child.stats.count("self_tests")
 
     def _publish(self, batch: Batch, result: Result[tuple[Batch, Images]]) -> None:
         stats = self._child.stats
