@@ -1,0 +1,158 @@
+"""Reads object-detection datasets in COCO's JSON format and refuses, by name, what is wrong with them.
+
+An annotation may carry `score` (a teacher's confidence, 0..1; people's boxes have none and count as 1).
+What belongs here: files to records to arrays. What does not: augmentation, batches.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from .errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture and its boxes, float32 [n, 6]: x1 y1 x2 y2 score class, in the picture's pixels."""
+
+    path: Path
+    image_id: int
+    width: int
+    height: int
+    rows: NDArray[np.float32]
+
+    def read(self) -> NDArray[np.uint8]:
+        """Return the picture as BGR uint8 [H, W, 3]; raises DatasetError when it cannot be decoded."""
+        picture = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise DatasetError(f"{self.path}: missing, or not a picture that OpenCV reads")
+        return np.asarray(picture, np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The samples of one or more COCO files, their classes numbered by `labels`."""
+
+    labels: tuple[str, ...]
+    samples: tuple[Sample, ...]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def split(self, share: float, seed: int) -> tuple[Dataset, Dataset]:
+        """Return the dataset without a random `share` of its pictures, and that share."""
+        order = np.random.default_rng(seed).permutation(len(self.samples))
+        held = set(order[: round(len(order) * share)].tolist())
+        parts = [tuple(s for i, s in enumerate(self.samples) if (i in held) == inside) for inside in (False, True)]
+        return Dataset(self.labels, parts[0]), Dataset(self.labels, parts[1])
+
+    def counts(self) -> dict[str, int]:
+        """Return how many boxes each label has."""
+        classes = [s.rows[:, 5] for s in self.samples]
+        total = np.bincount(np.concatenate(classes).astype(int) if classes else [], minlength=len(self.labels))
+        return dict(zip(self.labels, map(int, total), strict=True))
+
+
+def read_coco(json_path: str | Path, folder: str | Path, labels: Sequence[str] | None = None) -> Dataset:
+    """Read a COCO detection file whose pictures lie in `folder`; categories that are no label are left out.
+
+    `labels` None takes all categories of the file, in their order. Crowd boxes are left out.
+    Raises DatasetError naming the file, the record and the field.
+    """
+    path = Path(json_path)
+    document = _load(path)
+    names = {_get(c, "id", path, "category"): str(_get(c, "name", path, "category")) for c in document["categories"]}
+    wanted = tuple(labels) if labels else tuple(names.values())
+    if not set(wanted) & set(names.values()):
+        raise DatasetError(f"{path}: none of the labels {list(wanted)} is a category; it has {sorted(names.values())}")
+    rows: dict[int, list[list[float]]] = {_get(image, "id", path, "image"): [] for image in document["images"]}
+    for number, annotation in enumerate(document["annotations"]):
+        _add_box(annotation, names, wanted, rows, f"{path}: annotation {annotation.get('id', f'#{number}')}")
+    root = Path(folder)
+    return Dataset(wanted, tuple(_sample(image, root, rows[image["id"]], path) for image in document["images"]))
+
+
+def join_datasets(datasets: Iterable[Dataset]) -> Dataset:
+    """Return all samples as one dataset; raises DatasetError when the labels differ."""
+    parts = list(datasets)
+    if len({part.labels for part in parts}) != 1:
+        raise DatasetError("the datasets have different labels; name them with --labels")
+    return Dataset(parts[0].labels, tuple(sample for part in parts for sample in part.samples))
+
+
+def write_coco(path: str | Path, dataset: Dataset) -> None:
+    """Write `dataset` as COCO JSON with scores, replacing the file at once or not at all."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for sample in dataset.samples:
+        images.append(
+            {"id": sample.image_id, "file_name": sample.path.name, "width": sample.width, "height": sample.height}
+        )
+        for x1, y1, x2, y2, score, label in sample.rows.astype(float).tolist():
+            record = {"id": len(annotations) + 1, "image_id": sample.image_id, "category_id": int(label) + 1}
+            box = [round(v, 2) for v in (x1, y1, x2 - x1, y2 - y1)]
+            annotations.append(
+                {**record, "bbox": box, "area": round(box[2] * box[3], 2), "iscrowd": 0, "score": round(score, 4)}
+            )
+    categories = [{"id": index + 1, "name": name} for index, name in enumerate(dataset.labels)]
+    target = Path(path)
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    partial.replace(target)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text())
+    except OSError as exc:
+        raise DatasetError(f"{path}: cannot be read ({exc.strerror})") from exc
+    except (json.JSONDecodeError, UnicodeDecodeError) as exc:
+        raise DatasetError(f"{path}: not JSON ({exc})") from exc
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(document, dict) or not isinstance(document.get(key), list):
+            raise DatasetError(f"{path}: no list `{key}`; a COCO detection file has images, annotations, categories")
+    if not document["images"]:
+        raise DatasetError(f"{path}: no pictures")
+    return dict(document)
+
+
+def _get(record: Any, key: str, path: Path, what: str) -> Any:
+    if not isinstance(record, dict) or key not in record:
+        raise DatasetError(f"{path}: a record of `{what}` has no `{key}`: {str(record)[:80]}")
+    return record[key]
+
+
+def _add_box(
+    annotation: dict[str, Any],
+    names: dict[int, str],
+    labels: tuple[str, ...],
+    rows: dict[int, list[list[float]]],
+    where: str,
+) -> None:
+    try:
+        name = names[annotation["category_id"]]
+        target = rows[annotation["image_id"]]
+        x, y, w, h = (float(v) for v in annotation["bbox"])
+    except KeyError as exc:
+        raise DatasetError(f"{where}: field or reference {exc} is missing") from exc
+    except (TypeError, ValueError) as exc:
+        raise DatasetError(f"{where}: bbox is not [x, y, width, height]: {annotation.get('bbox')}") from exc
+    if name in labels and w > 0 and h > 0 and not annotation.get("iscrowd"):
+        target.append([x, y, x + w, y + h, float(annotation.get("score", 1.0)), float(labels.index(name))])
+
+
+def _sample(image: dict[str, Any], root: Path, rows: list[list[float]], path: Path) -> Sample:
+    file = root / str(_get(image, "file_name", path, "image"))
+    width, height = (int(_get(image, key, path, "image")) for key in ("width", "height"))
+    return Sample(file, int(image["id"]), width, height, np.array(rows, np.float32).reshape(-1, 6))

@@ -1,0 +1,277 @@
+"""Trains `lepton-nano`: the loop, its clock, its log and its checkpoints.
+
+A run lives in a folder: `last.pt` (all that resuming needs, every epoch and every few minutes), `best.pt` (averaged
+weights with the best score on the held-out pictures), `log.csv`. Killed at any moment, it goes on from `last.pt`.
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import structlog
+import torch
+from tqdm import tqdm
+
+from . import checkpoint
+from .augment import GENTLE, AugmentConfig
+from .errors import LabError
+from .loader import Augmented, Batches, make_loader
+from .losses import detection_loss
+from .nets.nano import Nano, NanoConfig, grid
+from .schedule import Ema, learning_rate
+from .validate import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from .dataset import Dataset
+
+log = structlog.get_logger()
+
+GENTLE_FROM = 0.85  # of the training; then no more mosaics, so that the last pictures are like real ones
+CLIP_NORM = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How to train. `hours` above 0 lets the clock end the run, whatever `epochs` says."""
+
+    epochs: int = 100
+    hours: float = 0.0
+    batch: int = 16
+    sizes: tuple[int, ...] = (256, 288, 320, 352)
+    early_sizes: tuple[int, ...] = (192, 224, 256)
+    early_until: float = 0.4  # share of the training with small pictures: twice as many of them in the same time
+    optimizer: str = "adamw"
+    rate: float = 2e-3
+    decay: float = 0.03
+    warmup: float = 0.03
+    seed: int = 1
+    workers: int = 1
+    threads: int = 0
+    device: str = "cpu"
+    amp: str = "bf16"
+    patience: int = 0  # epochs without a better score before the run ends; 0 = never
+    validate_every: int = 1
+    save_every_s: float = 120.0
+    freeze: tuple[str, ...] = ()
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+class Trainer:
+    """One training run in `folder`; a folder with a `last.pt` is gone on with.
+
+    `start` is a state dict to begin from (transfer learning); layers whose shape differs keep their random start.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        net: NanoConfig,
+        config: TrainConfig,
+        start: Mapping[str, Tensor] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.net, self.config, self.clock = folder, net, config, clock
+        seed_everything(config.seed, config.threads)
+        self.device = torch.device(config.device)
+        self.model = Nano(net).to(self.device, memory_format=torch.channels_last)
+        if start is not None:
+            transfer(self.model, start)
+        freeze(self.model, config.freeze)
+        self.ema = Ema(self.model)
+        self.optimizer = make_optimizer(self.model, config)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
+        self.epoch, self.best, self.stale, self.steps = 0, -1.0, 0, 0
+        self._started = clock()  # less what earlier processes of this run have spent
+        if (folder / "last.pt").exists():
+            self._resume()
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds that this run has taken, those before a kill included."""
+        return self.clock() - self._started
+
+    def fit(self, train: Augmented, repeats: list[int], held_out: Dataset) -> float:
+        """Train to the end and return the best score (AP50 on `held_out`)."""
+        batches = Batches(repeats, self.config.batch, self.config.sizes, self.config.seed)
+        while not self._done():
+            batches.epoch = self.epoch
+            early = self._progress(0) < self.config.early_until
+            batches.sizes = list(self.config.early_sizes if early else self.config.sizes)
+            gentle = self._progress(0) >= GENTLE_FROM
+            train.config = GENTLE if gentle else self.config.augment
+            losses = self._epoch(make_loader(train, batches, self.config.workers, pin=self.device.type == "cuda"))
+            self.epoch += 1
+            self._close_epoch(losses, held_out)
+        return self.best
+
+    def _epoch(self, loader: Any) -> dict[str, float]:
+        """Run one epoch, or what the clock allows of it; return the mean parts of the loss."""
+        self.model.train()
+        freeze(self.model, self.config.freeze)
+        sums: dict[str, float] = {}
+        saved = self.clock()
+        bar = tqdm(loader, desc=f"epoch {self.epoch + 1}", unit="batch", leave=False, mininterval=2.0)
+        for count, (pictures, truth) in enumerate(bar):
+            parts = self._step(pictures, truth, count / len(loader))
+            for key, value in parts.items():
+                sums[key] = sums.get(key, 0.0) + value
+            bar.set_postfix({key: f"{value / (count + 1):.3f}" for key, value in sums.items()})
+            if self.clock() - saved > self.config.save_every_s:
+                self._save()
+                saved = self.clock()
+            if self.config.hours and self._progress(0) >= 1:
+                break
+        return {key: value / (count + 1) for key, value in sums.items()}
+
+    def _step(self, pictures: Tensor, truth: Tensor, share: float) -> Mapping[str, float]:
+        rate = learning_rate(self.config.rate, self._progress(share), self.config.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        pictures = pictures.to(self.device, non_blocking=True).float()
+        truth = truth.to(self.device, non_blocking=True)
+        points, _ = grid(pictures.shape[2], pictures.shape[3], self.device)
+        with autocast(self.config):
+            logits, boxes = self.model(pictures)
+        loss, parts = detection_loss(logits, boxes, points, truth)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.ema.update(self.model)
+        self.steps += 1
+        if not torch.isfinite(loss):
+            raise LabError(f"the loss is {float(loss)} at step {self.steps}; lower --rate, or use --amp off")
+        return {"loss": float(loss.detach()), **parts}
+
+    def _progress(self, share: float) -> float:
+        """Return how much of the training is done, 0..1, by the clock when it has a budget, else by epochs."""
+        if self.config.hours:
+            return min(1.0, self.spent_s / (self.config.hours * 3600))
+        return (self.epoch + share) / self.config.epochs
+
+    def _done(self) -> bool:
+        tired = bool(self.config.patience) and self.stale >= self.config.patience
+        over = self._progress(0) >= 1 if self.config.hours else self.epoch >= self.config.epochs
+        return tired or over
+
+    def _close_epoch(self, losses: dict[str, float], held_out: Dataset) -> None:
+        score: float | None = None
+        if self.epoch % self.config.validate_every == 0 or self._done():
+            score = validate(self.ema.model, held_out, self.device)
+            self.stale = 0 if score > self.best else self.stale + 1
+            if score > self.best:
+                self.best = score
+                checkpoint.save(self.folder / "best.pt", self._weights())
+        self._save()
+        rate = self.optimizer.param_groups[0]["lr"]
+        row = {"epoch": self.epoch, "spent_s": round(self.spent_s, 1), "rate": f"{rate:.2e}", "score": score, **losses}
+        write_log(self.folder / "log.csv", row)
+        log.info("epoch_done", **row)
+
+    def _weights(self) -> dict[str, Any]:
+        return {"model": self.ema.model.state_dict(), "net": asdict(self.net), "epoch": self.epoch, "score": self.best}
+
+    def _save(self) -> None:
+        state = {
+            **self._weights(),
+            "raw": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "ema_steps": self.ema.steps,
+            "steps": self.steps,
+            "spent_s": self.spent_s,
+            "stale": self.stale,
+        }
+        checkpoint.save(self.folder / "last.pt", state)
+
+    def _resume(self) -> None:
+        state = checkpoint.load(self.folder / "last.pt")
+        if state["net"] != asdict(self.net):
+            raise LabError(f"{self.folder}: holds a run of another network {state['net']}; choose another --out")
+        self.model.load_state_dict(state["raw"])
+        self.ema.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.ema.steps, self.steps, self.epoch = state["ema_steps"], state["steps"], state["epoch"]
+        self.best, self.stale = state["score"], state["stale"]
+        self._started = self.clock() - state["spent_s"]
+        log.info("run_resumed", folder=str(self.folder), epoch=self.epoch, spent_s=round(self.spent_s))
+
+
+def seed_everything(seed: int, threads: int) -> None:
+    """Seed all generators; `threads` above 0 limits PyTorch to so many."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries draw from the global generator
+    torch.manual_seed(seed)
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return adamw, adam or sgd over the weights that train; biases and normalisation do not decay."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    match config.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=config.rate, fused=True)
+        case "adam":
+            return torch.optim.Adam(groups, lr=config.rate)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=config.rate, momentum=0.9, nesterov=True)
+    raise LabError(f"optimizer `{config.optimizer}`: choose adamw, adam or sgd")
+
+
+def freeze(model: nn.Module, prefixes: tuple[str, ...]) -> None:
+    """Stop training of all modules whose name begins with one of `prefixes`, their running statistics included."""
+    for prefix in prefixes:
+        found = [m for name, m in model.named_modules() if name == prefix or name.startswith(prefix + ".")]
+        if not found:
+            names = sorted({name for name, _ in model.named_modules() if name and name.count(".") < 2})
+            raise LabError(f"no part `{prefix}` to freeze; there are {names}")
+        for module in found:
+            module.eval()
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(requires_grad=False)
+
+
+def transfer(model: nn.Module, start: Mapping[str, Tensor]) -> None:
+    """Take over every weight of `start` that has the same name and shape."""
+    mine = model.state_dict()
+    same = {key: value for key, value in start.items() if key in mine and mine[key].shape == value.shape}
+    model.load_state_dict({**mine, **same})
+    log.info("weights_transferred", taken=len(same), left=len(mine) - len(same))
+
+
+def autocast(config: TrainConfig) -> Any:
+    """Return the mixed-precision context: bf16 on CPU and GPU, fp16 on GPU, or none."""
+    types = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}
+    if config.amp not in types or (config.amp == "fp16" and config.device == "cpu"):
+        raise LabError(f"amp `{config.amp}` on {config.device}: choose bf16, fp16 (GPU only) or off")
+    device = torch.device(config.device).type
+    return torch.autocast(device, types[config.amp], enabled=config.amp != "off")
+
+
+def write_log(path: Path, row: dict[str, Any]) -> None:
+    """Append one line to a CSV file; the first one writes the header."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
