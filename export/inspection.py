@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN_LABELS = 12
 LONGEST_VALUE = 100
+LONGEST_DIM = 24
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def _foreign(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
     remark = f"looks like {family.about}"
     remark += f"; {count} classes" if count else ""
     remark += f"\nfixed batch {seen.image.shape[0]}; adopt opens it" if seen.fixed_batch else ""
-    remark += f"\nadopt it: lepton-export adopt {path} --labels LABELS"
+    remark += f"\nadopt it: lepton-export adopt {path}{'' if foreign.noted else ' --labels LABELS'}"
     return {"kind": "foreign model", "family": family.name, "classes": count, "metadata": shown, "remark": remark}
 
 
@@ -93,6 +94,7 @@ def _face(value: onnx.ValueInfoProto) -> str:
 
     tensor = value.type.tensor_type
     dims = [d.dim_param or (d.dim_value if d.HasField("dim_value") else "?") for d in tensor.shape.dim]
+    dims = [dim if len(str(dim)) <= LONGEST_DIM else "?" for dim in dims]  # dynamic exports hold whole formulas
     return f"{value.name} {onnx.TensorProto.DataType.Name(tensor.elem_type).lower()} [{', '.join(map(str, dims))}]"
 
 

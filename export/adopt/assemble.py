@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..contract import INPUT, MAX_ROWS, OUTPUT
 from . import surgery
+from .family import best_rows
 from .graph import Builder
 
 if TYPE_CHECKING:
@@ -36,12 +37,11 @@ def assemble(
     inner = surgery.prefix_names(network, NET)
     opset = surgery.opset_of(inner)
     front, tail = Builder(FRONT, opset), Builder(TAIL, opset)
-    wiring = family.extra_inputs(front, seen)
+    _wire(inner, family.extra_inputs(front, seen))
     _build_front(front, inner, seen, pixels)
     rows = min(MAX_ROWS, family.candidates(seen))
     candidates = family.decode(tail, _float_outputs(tail, seen), seen, rows)
-    _finish(tail, candidates, family.first_class, class_map)
-    _wire(inner, wiring)
+    _finish(tail, candidates, family.first_class, class_map, rows)
     return _graph(inner, front, tail, seen, open_batch=open_batch)
 
 
@@ -99,7 +99,7 @@ def _float_outputs(tail: Builder, seen: Signature) -> list[str]:
     return names
 
 
-def _finish(tail: Builder, found: Candidates, first_class: int, class_map: Sequence[int] | None) -> None:
+def _finish(tail: Builder, found: Candidates, first_class: int, class_map: Sequence[int] | None, rows: int) -> None:
     """Classes to label indices; boxes, score, class into one tensor; weak and unlabelled rows to zero."""
     valid = tail.op("Greater", found.scores, tail.floats(TINY_SCORE))
     classes = found.classes
@@ -110,7 +110,10 @@ def _finish(tail: Builder, found: Candidates, first_class: int, class_map: Seque
         valid = tail.op("And", valid, known)
     columns = (tail.unsqueeze(found.scores), tail.unsqueeze(tail.cast(classes, TensorProto.FLOAT)))
     table = tail.concat(found.boxes, *columns)
-    tail.op("Where", tail.unsqueeze(valid), table, tail.floats(0.0))
+    table = tail.op("Where", tail.unsqueeze(valid), table, tail.floats(0.0))
+    if class_map is not None:  # unlabelled rows left holes
+        _, index = best_rows(tail, tail.squeeze(tail.slice(table, 4, 5)), rows)
+        tail.rows(table, index)
     tail.nodes[-1].output[0] = OUTPUT
 
 

@@ -114,7 +114,7 @@ def _after_dropping(model: onnx.ModelProto, node: onnx.NodeProto, axis: int, ran
 
 
 def _attribute(node: onnx.NodeProto, name: str) -> Any:
-    """An int or a list of int, as the operator has it."""
+    """Return an int or a list of int, as the operator has it."""
     return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
 
 

@@ -5,13 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import AdoptError
+from .detr import Detr, DetrLogits, RfDetr
+from .endtoend import EndToEnd
+from .fastestdet import FastestDet
+from .nanodet import NanoDet, NanoDetPlus
+from .ssd import Ssd
+from .yolov5 import YoloV5, YoloV6, YoloxDecoded
+from .yolov8 import YoloV8
 from .yolox import Yolox
 
 if TYPE_CHECKING:
     from .family import Family
     from .signature import Signature
 
-FAMILIES: tuple[Family, ...] = (Yolox(),)
+FAMILIES: tuple[Family, ...] = (
+    Yolox(),
+    YoloxDecoded(),
+    YoloV5(),
+    YoloV6(),
+    YoloV8(),
+    EndToEnd(),
+    Detr(),
+    DetrLogits(),
+    RfDetr(),
+    NanoDet(),
+    NanoDetPlus(),
+    FastestDet(),
+    Ssd(),
+)
 NAMES = tuple(family.name for family in FAMILIES)
 
 

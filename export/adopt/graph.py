@@ -81,3 +81,8 @@ class Builder:
     def rows(self, data: str, index: str) -> str:
         """Take the rows `index` [N, K] of `data` [N, n, c], giving [N, K, c]."""
         return self.op("GatherND", data, self.unsqueeze(index), batch_dims=1)
+
+    def columns(self, data: str, index: str, height: int) -> str:
+        """Take the columns `index` [N, K] of `data` [N, height, n], giving [N, height, K]."""
+        spread = self.op("Expand", self.unsqueeze(index, 1), self.ints([1, height, 1]))
+        return self.op("GatherElements", data, spread, axis=2)

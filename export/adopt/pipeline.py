@@ -64,6 +64,7 @@ class Foreign:
     seen: Signature
     family: Family
     noted: Labels | None
+    licence: str
 
 
 def open_foreign(source: Path, family: str | None = None, size: tuple[int, int] | None = None) -> Foreign:
@@ -78,8 +79,8 @@ def open_foreign(source: Path, family: str | None = None, size: tuple[int, int] 
         chosen = recognise(seen, family)
     except AdoptError as exc:
         raise AdoptError(f"{source}: {exc}") from exc
-    noted = noted_labels({prop.key: prop.value for prop in model.metadata_props})
-    return Foreign(model, seen, chosen, noted)
+    props = {prop.key: prop.value for prop in model.metadata_props}
+    return Foreign(model, seen, chosen, noted_labels(props), props.get("license", ""))
 
 
 def adopt(source: Path, target: Path, request: Request) -> Adopted:
@@ -88,13 +89,12 @@ def adopt(source: Path, target: Path, request: Request) -> Adopted:
     labels = _labels_for(foreign, request, source)
     network = surgery.raise_opset(foreign.model, foreign.seen)
     opened = with_open_batch(network, foreign.seen)
-    pixels = _pixels_for(foreign.family, request)
-    model = assemble(
-        opened or network, foreign.seen, foreign.family, pixels, labels.class_map, open_batch=opened is not None
-    )
+    network, seen = opened or network, foreign.seen
     if request.fp16:
-        model = _halved(model)
-    metadata = _metadata(source, foreign.family, labels, request, open_batch=opened is not None)
+        network, seen = _halved(network, seen)
+    pixels = _pixels_for(foreign.family, request)
+    model = assemble(network, seen, foreign.family, pixels, labels.class_map, open_batch=opened is not None)
+    metadata = _metadata(source, foreign, labels, request, open_batch=opened is not None)
     write_metadata(model, metadata)
     rows = _prove(model, source, foreign.seen.size, batch=3 if opened else 1)
     with whole_file(target) as draft:
@@ -133,7 +133,8 @@ def _pixels_for(family: Family, request: Request) -> Pixels:
     return pixels
 
 
-def _metadata(source: Path, family: Family, labels: Labels, request: Request, *, open_batch: bool) -> Metadata:
+def _metadata(source: Path, foreign: Foreign, labels: Labels, request: Request, *, open_batch: bool) -> Metadata:
+    family = foreign.family
     return Metadata(
         name=request.name or source.stem,
         labels=labels.names,
@@ -145,14 +146,14 @@ def _metadata(source: Path, family: Family, labels: Labels, request: Request, *,
         precision="fp16" if request.fp16 else "fp32",
         source=f"{source.name} ({family.name})",
         source_sha256=sha256_of(source),
-        licence=request.licence,
+        licence=request.licence or foreign.licence,
     )
 
 
-def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    from .halves import to_fp16
+def _halved(network: onnx.ModelProto, seen: Signature) -> tuple[onnx.ModelProto, Signature]:
+    from .halves import to_fp16  # the converter takes a second to import
 
-    return to_fp16(model)
+    return to_fp16(network, seen)
 
 
 def _prove(model: onnx.ModelProto, source: Path, size: tuple[int, int], batch: int) -> int:

@@ -6,7 +6,7 @@ Output shapes come from running the graph once, because declared shapes are ofte
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +33,11 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The face of a detector. `planar` is NCHW; `others` are the inputs beside the picture; `size` (width, height)."""
+    """The face of a detector.
+
+    `planar` is NCHW; `others` are the inputs beside the picture; `size` (width, height); `probe` is what the outputs
+    were for one picture of noise: some layouts differ in nothing but the range of their numbers.
+    """
 
     image: Tensor
     planar: bool
@@ -42,6 +46,7 @@ class Signature:
     outputs: tuple[Tensor, ...]
     ops: frozenset[str]
     fixed_batch: bool
+    probe: tuple[NDArray[np.generic], ...] = ()
 
     def locations(self, strides: tuple[int, ...]) -> int:
         """Return the number of cells of all feature maps with these strides."""
@@ -104,7 +109,7 @@ def read_signature(model: onnx.ModelProto, size: tuple[int, int] | None = None) 
         Tensor(value.name, result.dtype, result.shape)
         for value, result in zip(model.graph.output, results, strict=True)
     )
-    return Signature(picture, planar, (width, height), others, outputs, ops, isinstance(dims[0], int))
+    return replace(blank, outputs=outputs, probe=tuple(results))
 
 
 def _find_picture(model: onnx.ModelProto) -> onnx.ValueInfoProto:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .signature import Signature
 
 STRIDES = (8, 16, 32)
+END = int(np.iinfo(np.int64).max)  # a slice to the end
 
 
 class Yolox(Family):
@@ -36,7 +37,7 @@ class Yolox(Family):
         _, n, width = signature.outputs[0].shape
         if n != signature.locations(STRIDES) or width < 6:
             return f"output [{n}, {width}], expected [{signature.locations(STRIDES)}, 5 + classes]"
-        return "boxes are decoded inside already" if "Exp" in signature.ops else None
+        return "boxes are decoded inside already" if is_decoded(signature) else None
 
     def class_count(self, signature: Signature) -> int | None:
         """Columns after box and object."""
@@ -58,9 +59,14 @@ class Yolox(Family):
         return Candidates(corners(build, centres, sizes), scores, classes_of(build, picked, 5))
 
 
+def is_decoded(signature: Signature) -> bool:
+    """Whether the first two columns are pixels rather than offsets in cells, which stay within a few cells."""
+    return float(np.median(np.abs(signature.probe[0][:, :, :2]))) > 4.0
+
+
 def pick_by_object_and_class(build: Builder, output: str, rows: int) -> tuple[str, str, str]:
     """Best rows of [N, n, 5 + classes] by object x best class: scores [N, K], rows [N, K, 5 + classes], indices."""
-    best = build.max_over(build.slice(output, 5, _END))
+    best = build.max_over(build.slice(output, 5, END))
     objectness = build.squeeze(build.slice(output, 4, 5))
     scores, index = best_rows(build, build.op("Mul", objectness, best), rows)
     return scores, build.rows(output, index), index
@@ -68,7 +74,7 @@ def pick_by_object_and_class(build: Builder, output: str, rows: int) -> tuple[st
 
 def classes_of(build: Builder, picked: str, start: int) -> str:
     """Index of the largest of the columns from `start` on."""
-    return build.op("ArgMax", build.slice(picked, start, _END), axis=-1, keepdims=0)
+    return build.op("ArgMax", build.slice(picked, start, END), axis=-1, keepdims=0)
 
 
 def grid(size: tuple[int, int], strides: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -80,6 +86,3 @@ def grid(size: tuple[int, int], strides: Sequence[int]) -> tuple[NDArray[np.floa
         cells.append(np.stack([columns.ravel(), rows.ravel()], axis=1))
         steps.append(np.full(rows.size, stride))
     return np.concatenate(cells).astype(np.float32), np.concatenate(steps).astype(np.float32)
-
-
-_END = np.iinfo(np.int64).max

@@ -12,6 +12,10 @@ Turn a detector that somebody else published as ONNX into the one kind of file t
 The family is recognised from the graph. Normalisation, box decoding and top-300 go into the graph; a fixed batch of 1
 is made dynamic. Your file stays as it is; a new one is written.
 
+Families: yolox, yolox-decoded, yolov5 (and v7), yolov6, yolov8 (and v9, v11), end-to-end (YOLOv10, YOLO26),
+detr (RT-DETR, D-FINE, DEIM with post-processing inside), detr-logits (without), rf-detr, nanodet, nanodet-plus,
+fastestdet, ssd (TensorFlow with NMS inside).
+
   lepton-export adopt yolox_nano.onnx --labels coco --out yolox-nano.onnx
   lepton-export adopt yolov8n.onnx --out mine.onnx                  # labels are read from the file
   lepton-export adopt ssd.onnx --labels coco91 --size 300x300 --out ssd-contract.onnx"""
