@@ -11,13 +11,13 @@ LAYERS: dict[str, int] = {
     for layer, names in enumerate(
         [
             "errors clock",
-            "settings secrets config log messages",
-            "histogram stats batcher geometry nms tracker zones rules lifecycle motion backoff calibration",
-            "wire ring heartbeat known_answer runner capture letterbox streamheader model segments clips journal detection_log"
+            "settings secrets config config_checks mistakes log messages",
+            "histogram stats batcher geometry nms assignment kalman tracker zones rules lifecycle scene health_edges orders motion backoff calibration",
+            "wire ring heartbeat known_answer runner capture letterbox streamheader model segments clips journal detection_log publisher"
             " recording_index sdnotify alert_schema",
             "process",
             "reader worker events recorder",
-            "process_table health control children restarts status_report supervisor metrics status child",
+            "process_table health control children restarts status_report supervisor metrics status tail child",
             "cli",
         ]
     )
