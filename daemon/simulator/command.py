@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda signum, _: received.append(signum))
     with Simulator(clips, host=args.bind, port=args.port, credentials=_credentials(args)) as simulator:
         for url in simulator.urls.values():
-            print(url, flush=True)  # noqa: T201 - the command's answer
+            print(url, flush=True)
         while not received:
             stopped.wait(0.2)
     return 0
