@@ -71,7 +71,7 @@ class Doorkeeper:
 
 
 def digest_response(credentials: Credentials, method: str, given: dict[str, str]) -> str:
-    """The `response` that the right password gives for a client's parameters (RFC 2617 3.2.2.1).
+    """Compute the `response` that the right password gives for a client's parameters (RFC 2617 3.2.2.1).
 
     GStreamer answers without `qop` though it was offered, as RFC 2069 had it; both forms are cameras' practice.
     """

@@ -55,7 +55,7 @@ def split_lengths(data: bytes, length_bytes: int) -> list[bytes]:
 
 
 def parse_h264_header(extradata: bytes) -> CodecHeader:
-    """Reads avcC (ISO 14496-15, 5.3.3.1) or Annex B extradata. Raises ValueError without SPS and PPS."""
+    """Read avcC (ISO 14496-15, 5.3.3.1) or Annex B extradata. Raises ValueError without SPS and PPS."""
     if extradata[:1] == b"\x01":
         header = CodecHeader(tuple(_avcc_sets(extradata)), (extradata[4] & 3) + 1)
     else:
@@ -66,7 +66,7 @@ def parse_h264_header(extradata: bytes) -> CodecHeader:
 
 
 def parse_h265_header(extradata: bytes) -> CodecHeader:
-    """Reads hvcC (ISO 14496-15, 8.3.3.1) or Annex B extradata. Raises ValueError without VPS, SPS and PPS."""
+    """Read hvcC (ISO 14496-15, 8.3.3.1) or Annex B extradata. Raises ValueError without VPS, SPS and PPS."""
     if extradata[:1] == b"\x01":
         header = CodecHeader(tuple(_hvcc_sets(extradata)), (extradata[21] & 3) + 1)
     else:

@@ -21,7 +21,7 @@ DEFAULT_PORT = 8554
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command to `leptond`; `run(args)` is its function."""
+    """Add the command to `leptond`; `run(args)` is its function."""
     parser = subparsers.add_parser(
         "simulate",
         help="serve video files as looping RTSP cameras",
@@ -39,7 +39,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints each camera's address once it can be opened, serves until a signal ends it. Raises ConfigError."""
+    """Print each camera's address once it can be opened, serve until a signal ends it. Raises ConfigError."""
     from .simulator import Simulator
 
     clips = name_cameras(args.clips, args.name, args.repeat)

@@ -77,7 +77,7 @@ class _Timeline:
 
 
 def load_clip(path: Path) -> Clip:
-    """Reads the whole file. Raises ConfigError, naming file and remedy, for what cannot be served."""
+    """Read the whole file. Raises ConfigError, naming file and remedy, for what cannot be served."""
     try:
         with av.open(str(path)) as container:
             return _read_clip(container)

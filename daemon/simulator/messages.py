@@ -64,7 +64,7 @@ class Request:
 
 
 def parse_request(head: bytes) -> Request:
-    """Reads a request's first line and headers. Raises BadRequestError."""
+    """Read a request's first line and headers. Raises BadRequestError."""
     try:
         first, *rest = head.decode("utf-8").strip("\r\n").split("\r\n")
         method, uri, version = first.split(" ")
@@ -81,7 +81,7 @@ def parse_request(head: bytes) -> Request:
 
 
 def format_response(status: int, cseq: str, headers: list[tuple[str, str]], body: bytes = b"") -> bytes:
-    """An answer as bytes; adds CSeq, Server and, with a body, Content-Length."""
+    """Write an answer as bytes; add CSeq, Server and, with a body, Content-Length."""
     lines = [f"RTSP/1.0 {status} {REASONS[status]}", f"CSeq: {cseq}", "Server: leptond simulator"]
     lines += [f"{name}: {value}" for name, value in headers]
     if body:

@@ -97,7 +97,7 @@ class Player:
         return round(at_s * self._clip.tracks[track].clock_hz)
 
     def _send(self, unit: AccessUnit) -> None:
-        """The one place through which each access unit goes."""
+        """Write one unit; the one place through which each of them goes."""
         unsent_bytes = self._transport.get_write_buffer_size()
         if unsent_bytes > MAX_UNSENT_BYTES:
             log.warning("slow_client_dropped", mount=self._name, unsent_bytes=unsent_bytes)

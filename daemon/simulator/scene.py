@@ -46,7 +46,7 @@ class Presence:
 
 
 def person_at(time_s: float, seconds: float = DEFAULT_SECONDS, size: tuple[int, int] = (1280, 720)) -> Presence | None:
-    """The truth for one moment of the film, which repeats; None while the yard is empty. `size` is width, height."""
+    """Tell the truth for one moment of the film, which repeats; None for an empty yard. `size` is width, height."""
     width, height = size
     left, top, _ = _corner(time_s, seconds, size)
     cutout_width = _cutout_size(height)[0]
@@ -60,7 +60,7 @@ def person_at(time_s: float, seconds: float = DEFAULT_SECONDS, size: tuple[int, 
 def write_scene(
     path: Path, seconds: float = DEFAULT_SECONDS, fps: int = 10, size: tuple[int, int] = (1280, 720)
 ) -> None:
-    """Encodes one loop of the film as H.264 in MP4, a key frame a second; `size` is width, height, both even."""
+    """Encode one loop of the film as H.264 in MP4, a key frame a second; `size` is width, height, both even."""
     with av.open(str(path), "w") as container:
         # As cameras encode: no B-frames, regular key frames.
         stream = container.add_stream("libx264", rate=fps, options={"preset": "veryfast", "bf": "0", "g": str(fps)})
@@ -73,7 +73,7 @@ def write_scene(
 
 
 def render(seconds: float, fps: int, size: tuple[int, int]) -> Iterator[Picture]:
-    """The film's pictures, BGR uint8 [H, W, 3]."""
+    """Draw the film's pictures, BGR uint8 [H, W, 3]."""
     yard = draw_yard(size)
     cutout = cv2.resize(_person(), _cutout_size(size[1]), interpolation=cv2.INTER_AREA)
     noise = np.random.default_rng(1).normal(0, NOISE_LEVELS, yard.shape).astype(np.int8)
@@ -84,7 +84,7 @@ def render(seconds: float, fps: int, size: tuple[int, int]) -> Iterator[Picture]
 
 
 def draw_yard(size: tuple[int, int]) -> Picture:
-    """The empty yard, BGR uint8 [H, W, 3]: a plastered house with a door, asphalt, and the wall in front."""
+    """Draw the empty yard, BGR uint8 [H, W, 3]: a plastered house with a door, asphalt, and the wall in front."""
     width, height = size
     yard = np.empty((height, width, 3), np.float32)
     ground, wall = round(0.58 * height), round(WALL_TOP * height)
@@ -99,7 +99,7 @@ def draw_yard(size: tuple[int, int]) -> Picture:
 
 
 def _draw_house(yard: NDArray[np.float32], width: int, ground: int) -> None:
-    """A grey door, a strip of plinth and a drainpipe: things, but none that a detector knows."""
+    """Draw a grey door, a strip of plinth and a drainpipe: things, but none that a detector knows."""
     left, right, top = round(0.76 * width), round(0.88 * width), round(0.24 * ground)
     cv2.rectangle(yard, (0, round(0.9 * ground)), (width, ground), (118.0, 122.0, 124.0), -1)
     cv2.rectangle(yard, (left, top), (right, ground), (96.0, 92.0, 84.0), -1)
@@ -108,7 +108,7 @@ def _draw_house(yard: NDArray[np.float32], width: int, ground: int) -> None:
 
 
 def _draw_wall(yard: NDArray[np.float32], width: int, height: int, wall: int) -> None:
-    """Concrete blocks with joints and a bright coping."""
+    """Draw concrete blocks with joints and a bright coping."""
     block_height, block_width = max(2, (height - wall) // 3), max(2, width // 10)
     for row, y in enumerate(range(wall, height, block_height)):
         cv2.line(yard, (0, y), (width, y), (92.0, 96.0, 98.0), 1)
@@ -119,7 +119,7 @@ def _draw_wall(yard: NDArray[np.float32], width: int, height: int, wall: int) ->
 
 @cache
 def _person() -> Picture:
-    """The cut-out person, BGR and opacity, uint8 [h, w, 4]."""
+    """Load the cut-out person, BGR and opacity, uint8 [h, w, 4]."""
     data = resources.files(__package__).joinpath(PICTURE_NAME).read_bytes()
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), np.uint8)
 
@@ -144,7 +144,7 @@ def _corner(time_s: float, seconds: float, size: tuple[int, int]) -> tuple[int, 
 
 
 def _paste(picture: Picture, cutout: Picture, left: int, top: int, wall: int) -> None:
-    """Blends the cut-out in at its corner, as far as it is inside the frame and above the wall."""
+    """Blend the cut-out in at its corner, as far as it is inside the frame and above the wall."""
     x1, x2 = max(left, 0), min(left + cutout.shape[1], picture.shape[1])
     y2 = min(top + cutout.shape[0], wall)
     if x1 >= x2:

@@ -52,12 +52,12 @@ class CameraServer:
         self._film_started_s: float | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listens; returns the port, chosen by the system when `port` is 0. Raises OSError."""
+        """Listen; return the port, chosen by the system when `port` is 0. Raises OSError."""
         self._server = await asyncio.start_server(self._accept, host, port, limit=MAX_HEAD_BYTES)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Closes the door and every connection at once, without a word to the clients, as a power cut does."""
+        """Close the door and every connection at once, without a word to the clients, as a power cut does."""
         if self._server is not None:
             self._server.close()
         for connection in self._connections:
@@ -66,22 +66,22 @@ class CameraServer:
             await asyncio.wait(self._tasks, timeout=5)
 
     def unplug(self, name: str) -> None:
-        """Cuts the clients of one mount and answers 404 for it until `plug`."""
+        """Cut the clients of one mount and answer 404 for it until `plug`."""
         self._unplugged.add(name)
         for connection in self._connections:
             if connection.mount == name:
                 connection.abort()
 
     def plug(self, name: str) -> None:
-        """Serves the mount again."""
+        """Serve the mount again."""
         self._unplugged.discard(name)
 
     def clip(self, name: str) -> Clip | None:
-        """The clip under this name; None for an unknown or unplugged mount."""
+        """Return the clip under this name; None for an unknown or unplugged mount."""
         return None if name in self._unplugged else self._mounts.get(name)
 
     def film_s(self) -> float:
-        """Seconds since the first client began to watch; 0 for that client."""
+        """Return seconds since the first client began to watch; 0 for that client."""
         now_s = asyncio.get_running_loop().time()
         if self._film_started_s is None:
             self._film_started_s = now_s
@@ -130,11 +130,11 @@ class Connection:
         }
 
     def abort(self) -> None:
-        """Ends the connection at once; what was not sent is lost."""
+        """End the connection at once; what was not sent is lost."""
         self._writer.transport.abort()
 
     async def serve(self) -> None:
-        """Answers requests until the client leaves, is idle too long, or talks nonsense."""
+        """Answer requests until the client leaves, is idle too long, or talks nonsense."""
         try:
             while (request := await self._next_request()) is not None:
                 self._write(self._answer(request))
@@ -162,7 +162,7 @@ class Connection:
             self.abort()
 
     async def _next_request(self) -> Request | None:
-        """The next request; skips RTCP that the client sends. None at the end of the connection."""
+        """Return the next request; skip RTCP that the client sends. None at the end of the connection."""
         # While it plays, a client is watched by what it reads: one that is gone fills its buffer and is dropped.
         async with asyncio.timeout(None if self._playing else IDLE_TIMEOUT_S):
             try:

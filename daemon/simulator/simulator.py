@@ -60,7 +60,7 @@ class Simulator:
         return {name: f"rtsp://{host}:{self.port}/{name}" for name in self._names}
 
     def start(self) -> Self:
-        """Returns once clients can connect."""
+        """Listen; return once clients can connect."""
         self._thread.start()
         try:
             self.port = self._listening.result(timeout=START_TIMEOUT_S)
@@ -71,17 +71,17 @@ class Simulator:
         return self
 
     def stop(self) -> None:
-        """Cuts every client and closes the port at once; returns when it is done. A second call does nothing."""
+        """Cut every client and close the port at once; return when it is done. A second call does nothing."""
         if self._loop is not None and self._thread.is_alive():
             self._call(self._stop_asked.set)
             self._thread.join(STOP_TIMEOUT_S)
 
     def unplug(self, name: str) -> None:
-        """Cuts one camera's clients; it is unknown to new ones until `plug`."""
+        """Cut one camera's clients; it is unknown to new ones until `plug`."""
         self._call(lambda: self._server.unplug(name))
 
     def plug(self, name: str) -> None:
-        """Brings an unplugged camera back."""
+        """Bring an unplugged camera back."""
         self._call(lambda: self._server.plug(name))
 
     def __enter__(self) -> Self:

@@ -12,14 +12,14 @@ SIZE = (192, 128)
 
 
 def picture(index: int) -> np.ndarray:
-    """A grey ramp that moves, so that no two frames are equal; uint8 [H, W, 3]."""
+    """Draw a grey ramp that moves, so that no two frames are equal; uint8 [H, W, 3]."""
     ramp = (np.arange(SIZE[0]) * 2 + index * 5) % 256
     rows = np.broadcast_to(ramp, (SIZE[1], SIZE[0]))
     return np.stack([rows, rows[::-1], 255 - rows], axis=-1).astype(np.uint8)
 
 
 def write_clip(path: Path, codec: str, options: dict[str, str], *, audio: bool = False, frames: int = FPS) -> Path:
-    """Encodes `frames` pictures at 25 fps, and a tone of the same length when `audio`."""
+    """Encode `frames` pictures at 25 fps, and a tone of the same length when `audio`."""
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=FPS, options=options)
         video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"

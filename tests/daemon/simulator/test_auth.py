@@ -11,7 +11,7 @@ RIGHT = Credentials("u", "pa:ss")
 
 
 def digest(doorkeeper: Doorkeeper, credentials: Credentials, **changes: str) -> str:
-    """An Authorization header as a client writes it for DESCRIBE."""
+    """Write an Authorization header as a client does for DESCRIBE."""
     given = {"username": credentials.user, "realm": REALM, "nonce": doorkeeper.nonce, "uri": URI} | changes
     given["response"] = digest_response(credentials, "DESCRIBE", given)
     return "Digest " + ", ".join(f'{name}="{value}"' for name, value in given.items())

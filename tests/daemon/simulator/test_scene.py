@@ -25,7 +25,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pictures(film: Path) -> list[np.ndarray]:
-    """Decoded frames, BGR."""
+    """Decode the frames, BGR."""
     with av.open(str(film)) as container:
         return [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
 

@@ -19,7 +19,7 @@ TIMEOUT_S = 30
 
 
 def clip(unit_bytes: int = 10, *, tracks: tuple[Track, ...] = (TRACK,)) -> Clip:
-    """A second of film: 100 units, each a key frame of one payload."""
+    """Make a second of film: 100 units, each a key frame of one payload."""
     units = (AccessUnit(0, (bytes([at]) * unit_bytes,), at * 900, at / 100, is_keyframe=True) for at in range(100))
     return Clip(tracks, tuple(units), Fraction(1))
 
@@ -32,7 +32,7 @@ class Client:
         self.media: list[tuple[int, bytes]] = []
 
     async def ask(self, method: str, path: str = "/cam", **headers: str) -> str:
-        """Sends a request and returns the answer, head and body."""
+        """Send a request and return the answer, head and body."""
         lines = [f"{method} rtsp://127.0.0.1{path} RTSP/1.0", "CSeq: 1", *(f"{k}: {v}" for k, v in headers.items())]
         self.writer.write("\r\n".join([*lines, "", ""]).encode())
         return await self.answer()
@@ -69,7 +69,7 @@ def serve(
     mounts: dict[str, Clip] | None = None,
     credentials: Credentials | None = None,
 ) -> None:
-    """Runs a server for the length of one conversation."""
+    """Run a server for the length of one conversation."""
 
     async def conversation() -> None:
         server = CameraServer(mounts or {"cam": clip()}, credentials)

@@ -51,7 +51,7 @@ class Received(NamedTuple):
 
 
 def received(url: str, kind: str, count: int) -> list[Received]:
-    """The first packets of one kind that a client gets."""
+    """Receive the first packets of one kind."""
     with av.open(url, options=OPTIONS) as container:
         packets = itertools.islice((packet for packet in container.demux() if packet.stream.type == kind), count)
         return [
