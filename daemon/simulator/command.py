@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from ..log import configure_logging, register_secret
 
 if TYPE_CHECKING:
     import argparse
@@ -43,11 +44,13 @@ def run(args: argparse.Namespace) -> int:
     from .simulator import Simulator
 
     clips = name_cameras(args.clips, args.name, args.repeat)
+    credentials = _credentials(args)
+    configure_logging("info", "auto", process="simulate")
     stopped = threading.Event()
     received: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, _: received.append(signum))
-    with Simulator(clips, host=args.bind, port=args.port, credentials=_credentials(args)) as simulator:
+    with Simulator(clips, host=args.bind, port=args.port, credentials=credentials) as simulator:
         for url in simulator.urls.values():
             print(url, flush=True)
         while not received:
@@ -84,4 +87,5 @@ def _credentials(args: argparse.Namespace) -> Credentials | None:
     password = os.environ.get(args.password_env)
     if password is None:
         raise ConfigError(f"--password-env {args.password_env}: no such environment variable")
+    register_secret(password)
     return Credentials(args.user, password, args.auth)
