@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import re
+import time
 from collections.abc import Awaitable, Callable
 from fractions import Fraction
 
@@ -10,7 +11,7 @@ import pytest
 
 from daemon.simulator.auth import Credentials
 from daemon.simulator.media import AccessUnit, Clip, Track
-from daemon.simulator.player import MAX_UNSENT_BYTES
+from daemon.simulator.player import MAX_LAG_S, MAX_UNSENT_BYTES
 from daemon.simulator.server import MAX_HEAD_BYTES, CameraServer
 
 TRACK = Track("h264", 90_000, (b"\x67\x4d\x40\x1f", b"\x68\xee"))
@@ -138,6 +139,24 @@ def test_play_announces_where_the_packets_begin() -> None:
         assert [packet[12] for packet in packets] == [at % 100 for at in range(len(packets))]
         assert client.media[0][0] == 1
         assert client.media[0][1][1] == 200  # a sender report comes before the first packet
+
+    serve(talk)
+
+
+def test_a_camera_that_hung_goes_on_where_it_was() -> None:
+    """No burst of old pictures follows a stopped process: time has passed in the timestamps, no picture is missing."""
+
+    async def talk(_: CameraServer, connect: Connect) -> None:
+        client = await connect()
+        await client.play()
+        before = len(await client.read_until(10))
+        time.sleep(MAX_LAG_S + 0.5)  # noqa: ASYNC251 - stops the server's loop, as SIGSTOP would
+        packets = await client.read_until(before + 20)
+
+        times = [int.from_bytes(packet[4:8], "big") for packet in packets]
+        steps = [(after - before) & 0xFFFFFFFF for before, after in itertools.pairwise(times)]
+        assert max(steps) >= MAX_LAG_S * 90_000
+        assert [packet[12] for packet in packets] == [at % 100 for at in range(len(packets))]
 
     serve(talk)
 
