@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from .errors import DatasetError
+from .files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,25 +92,20 @@ def join_datasets(datasets: Iterable[Dataset]) -> Dataset:
     return Dataset(parts[0].labels, tuple(sample for part in parts for sample in part.samples))
 
 
-def write_coco(path: str | Path, dataset: Dataset) -> None:
-    """Write `dataset` as COCO JSON with scores, replacing the file at once or not at all."""
+def write_coco(path: Path, dataset: Dataset, folder: Path) -> None:
+    """Write `dataset` as COCO JSON with scores, file names relative to `folder`; whole or not at all."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for sample in dataset.samples:
-        images.append(
-            {"id": sample.image_id, "file_name": sample.path.name, "width": sample.width, "height": sample.height}
-        )
+    for number, sample in enumerate(dataset.samples, 1):
+        size = {"width": sample.width, "height": sample.height}
+        images.append({"id": number, "file_name": str(sample.path.relative_to(folder)), **size})
         for x1, y1, x2, y2, score, label in sample.rows.astype(float).tolist():
-            record = {"id": len(annotations) + 1, "image_id": sample.image_id, "category_id": int(label) + 1}
             box = [round(v, 2) for v in (x1, y1, x2 - x1, y2 - y1)]
-            annotations.append(
-                {**record, "bbox": box, "area": round(box[2] * box[3], 2), "iscrowd": 0, "score": round(score, 4)}
-            )
+            about = {"id": len(annotations) + 1, "image_id": number, "category_id": int(label) + 1, "bbox": box}
+            annotations.append({**about, "area": round(box[2] * box[3], 2), "iscrowd": 0, "score": round(score, 4)})
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(dataset.labels)]
-    target = Path(path)
-    partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
-    partial.replace(target)
+    with whole_file(path) as draft:
+        draft.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -6,11 +6,17 @@ at several scales, and joining two sets of boxes. What does not: training on the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import cv2
 import numpy as np
+from tqdm import tqdm
 
+from .dataset import Dataset, Sample
+from .errors import DatasetError, LabError
+from .mot import read_frames
 from .runtime import iou_matrix, suppress
 
 if TYPE_CHECKING:
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+PICTURES = {".jpg", ".jpeg", ".png"}
 MERGE_IOU = 0.5  # two boxes of one class that overlap more are one object
 INSIDE = 0.8  # share of a box inside a group's box from which it is one of the group
 
@@ -37,6 +44,9 @@ class Views:
     mirror: bool = True
     tiles: bool = True
     tile_share: float = 0.6  # width and height of a tile as a share of the picture's
+
+
+ALL_VIEWS = Views()
 
 
 def teach(
@@ -70,6 +80,52 @@ def join(drawn: NDArray[np.float32], taught: NDArray[np.float32], group_score: f
     overlap = iou_matrix(kept, taught) * (kept[:, None, 5] == taught[None, :, 5])
     new = taught[overlap.max(0) < MERGE_IOU] if len(kept) else taught
     return np.concatenate([kept, new])
+
+
+def shared_classes(taught: Sequence[str], labels: Sequence[str]) -> dict[int, int]:
+    """Return the pupil's class by the teacher's, joined by name; raises LabError when they share none."""
+    classes = {index: labels.index(name) for index, name in enumerate(taught) if name in labels}
+    if not classes:
+        raise LabError(f"the teacher knows {list(taught)[:12]}, none of the labels {list(labels)}")
+    return classes
+
+
+def label(
+    teacher: Teacher, dataset: Dataset, classes: dict[int, int], min_score: float, views: Views = ALL_VIEWS
+) -> Dataset:
+    """Return the dataset with the teacher's boxes added to those drawn by people; shows progress."""
+    samples = []
+    for sample in tqdm(dataset.samples, desc="labelling", unit="picture", leave=False):
+        taught = teach(teacher, sample.read(), classes, min_score, views)
+        samples.append(replace(sample, rows=join(sample.rows, taught)))
+    return Dataset(dataset.labels, tuple(samples))
+
+
+def take_frames(video: Path, every: int, folder: Path, labels: Sequence[str]) -> Dataset:
+    """Write every so many frames of a video as JPEG into `folder`; return them as pictures without boxes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = []
+    for number, frame in tqdm(read_frames(video), desc=video.name, unit="frame", leave=False):
+        if (number - 1) % every == 0:
+            path = folder / f"{video.stem}_{number:06d}.jpg"
+            if not cv2.imwrite(str(path), frame):
+                raise LabError(f"{path}: cannot be written; is the disk full?")
+            samples.append(_unlabelled(path, len(samples) + 1, frame))
+    return Dataset(tuple(labels), tuple(samples))
+
+
+def read_folder(folder: Path, labels: Sequence[str]) -> Dataset:
+    """Return all JPEG and PNG pictures of a folder, without boxes; raises DatasetError when there are none."""
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+    if not paths:
+        raise DatasetError(f"{folder}: holds no {', '.join(sorted(PICTURES))}")
+    pictures = ((path, cv2.imread(str(path), cv2.IMREAD_COLOR)) for path in paths)
+    samples = [_unlabelled(path, n, picture) for n, (path, picture) in enumerate(pictures, 1) if picture is not None]
+    return Dataset(tuple(labels), tuple(samples))
+
+
+def _unlabelled(path: Path, number: int, picture: NDArray[np.uint8]) -> Sample:
+    return Sample(path, number, picture.shape[1], picture.shape[0], np.zeros((0, 6), np.float32))
 
 
 def _look(
