@@ -1,7 +1,8 @@
 """One child process: its memory, its start, its end. When it starts again, and why, is `supervisor.py`'s duty.
 
-A child inherits two pieces of anonymous memory and nothing else: its settings, which may hold a camera's password and
-so never touch a disk or a command line, and the heartbeat that its own loop stamps.
+A child inherits two pieces of anonymous memory: its settings, which may hold a camera's password and so never touch a
+disk or a command line, and the heartbeat that its own loop stamps. And it holds the supervisor's locks with it, so that
+a daemon that was killed counts as running until the last of its children has let go of the journal.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ sys.exit(main(sys.argv[1:]))"
 class ChildProcess:
     """A started child. Start a new one instead of restarting it: the old heartbeat says nothing about the new life."""
 
-    def __init__(self, role: str, name: str, settings: bytes) -> None:
+    def __init__(self, role: str, name: str, settings: bytes, lock_fds: tuple[int, ...] = ()) -> None:
         self.name = name
         self._settings_fd = os.memfd_create("leptond-settings")
         self._write_settings(settings)
         self.heartbeat = Heartbeat.create(name.replace(" ", "-"))
         fds = (self._settings_fd, self.heartbeat.fd)
         command = [sys.executable, "-P", "-c", _ENTRY, role, name, *map(str, fds)]
-        self.process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)
+        # A group of its own: Ctrl-C on a terminal is for the supervisor, which stops the children in order.
+        self.process = subprocess.Popen(command, pass_fds=(*fds, *lock_fds), stdin=subprocess.DEVNULL, process_group=0)
 
     @property
     def pid(self) -> int:

@@ -16,7 +16,7 @@ from .config_checks import cross_check
 from .errors import ConfigError
 from .mistakes import explain
 from .secrets import SECRET_KEYS, resolve
-from .settings import Settings
+from .settings import Service, Settings
 
 Tables = dict[str, Any]
 _UNREAD: Final = {"url": "rtsp://unread"}
@@ -40,6 +40,19 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     if settings is None or mistakes:
         raise ConfigError("\n".join(mistakes))
     return settings
+
+
+def load_service(path: Path) -> Service:
+    """Return only where the daemon lives, for commands that talk to a running one.
+
+    Needs no secret and no camera to be right. Raises ConfigError as `load` does.
+    """
+    tables = read_tables(path)
+    try:
+        return Service.model_validate_json(json.dumps(tables.get("service", {}), default=str), strict=True)
+    except ValidationError as exc:
+        mistakes = [f"service.{explain(error, Service)}" for error in exc.errors(include_url=False)]
+        raise ConfigError("\n".join(mistakes)) from exc
 
 
 def read_tables(path: Path) -> Tables:

@@ -1,0 +1,173 @@
+"""Puts together what the supervisor knows into the report that status and metrics show."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+import msgspec
+
+from .clock import NS_PER_S, Clock
+from .control import Answer
+from .health import CameraNow, DetectorNow, Health
+from .messages import CameraStatus, ProcessStats
+from .nursery import Nursery
+from .report import CameraReport, DetectorReport, DiskReport, Report
+from .settings import Settings
+from .telemetry import Telemetry
+
+FRAMES_IN: Final = "frames_decoded"
+FRAMES_INFERRED: Final = "frames_inferred"
+FRAMES_DROPPED: Final = "frames_dropped"
+GB: Final = 10**9
+
+
+def package_version() -> str:
+    """Return the version of the installed distribution, or "unknown" when run from a bare checkout."""
+    try:
+        return version("leptond")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@dataclass
+class Reporter:
+    """Reads the supervisor's parts; changes none."""
+
+    settings: Settings
+    clock: Clock
+    telemetry: Telemetry
+    health: Health
+    nursery: Nursery
+
+    def __post_init__(self) -> None:
+        self._started_ns, self._started_utc_ns = self.clock.monotonic_ns(), self.clock.utc_ns()
+
+    def version(self) -> Answer:
+        """Return the version and the pid as the control socket gives them."""
+        return {"version": package_version(), "pid": os.getpid()}
+
+    def detector_now(self) -> DetectorNow:
+        """Return whether the worker lives and serves."""
+        stats = self._fresh("worker")
+        if stats is not None and stats.worker is not None:
+            return DetectorNow(alive=True, reason="")
+        last_end = next((p.last_end for p in self.nursery.reports(self._now_s()) if p.name == "worker"), "")
+        return DetectorNow(alive=False, reason=last_end or "starting")
+
+    def cameras_now(self) -> dict[str, CameraNow]:
+        """Return what is known of each enabled camera."""
+        return {
+            name: CameraNow(self._camera_status(name), self.telemetry.inferred(name))
+            for name, camera in self.settings.cameras.items()
+            if camera.enabled
+        }
+
+    def one_line(self, *, ready: bool) -> str:
+        """Return the state in a line, as systemctl shows it."""
+        enabled = [name for name, camera in self.settings.cameras.items() if camera.enabled]
+        up = sum(1 for name in enabled if self.health.state(name)[3])
+        line = f"{up} of {len(enabled)} cameras up" if enabled else "no cameras"
+        return line + ("" if self.health.detector_up else ", detector down" if ready else ", detector starting")
+
+    def report(self, *, ready: bool) -> Report:
+        """Return the whole report."""
+        now_s = self._now_s()
+        uptime_s = (self.clock.monotonic_ns() - self._started_ns) / NS_PER_S
+        sequence = self.telemetry.gauge("last_sequence")
+        detector, disk = self._detector(), self._disk()
+        return Report(
+            version=package_version(),
+            pid=os.getpid(),
+            started_utc_ns=self._started_utc_ns,
+            uptime_s=uptime_s,
+            window_s=self.telemetry.window_s(now_s),
+            ready=ready,
+            problems=tuple(self._problems(detector, disk)),
+            detector=detector,
+            cameras=tuple(self._camera(name) for name in self.settings.cameras),
+            latencies=self.telemetry.percentiles(),
+            last_sequence=None if sequence is None else int(sequence),
+            disk=disk,
+            processes=self.nursery.reports(now_s),
+        )
+
+    def _camera(self, name: str) -> CameraReport:
+        state, reason, since_utc_ns, up = self.health.state(name)
+        status = self._camera_status(name)
+        return CameraReport(
+            name=name,
+            state=state,
+            reason=reason,
+            up=up,
+            since_utc_ns=since_utc_ns,
+            record=msgspec.structs.asdict(status.record) if status and status.record else None,
+            detect=msgspec.structs.asdict(status.detect) if status and status.detect else None,
+            reconnects=status.reconnects if status else 0,
+            fps_in=self._per_s(FRAMES_IN, name),
+            fps_inferred=self._per_s(FRAMES_INFERRED, name),
+            dropped=self.telemetry.grown(FRAMES_DROPPED, name),
+            seconds=self.health.seconds(name),
+        )
+
+    def _detector(self) -> DetectorReport:
+        stats = self._fresh("worker")
+        worker = stats.worker if stats else None
+        runs = sum(self.telemetry.grown("batches").values())
+        frames = sum(self.telemetry.grown("batch_frames").values())
+        return DetectorReport(
+            up=bool(self.health.detector_up),
+            reason=self.health.detector_reason,
+            since_utc_ns=self.health.detector_since_utc_ns,
+            worker=msgspec.structs.asdict(worker) if worker else None,
+            batch_fill=frames / runs if runs else None,
+            runs_per_s=self._per_s("batches", ""),
+        )
+
+    def _disk(self) -> DiskReport | None:
+        path = self.settings.service.state_dir
+        try:
+            usage = shutil.disk_usage(path)
+        except OSError:
+            return None
+        return DiskReport(path=str(path), free_bytes=usage.free, total_bytes=usage.total)
+
+    def _problems(self, detector: DetectorReport, disk: DiskReport | None) -> list[str]:
+        problems = [
+            f"process {process.name!r} keeps ending ({process.last_end}); its log says why"
+            for process in self.nursery.reports(self._now_s())
+            if process.crash_loop
+        ]
+        if self.health.detector_up is False:
+            problems.append(f"detector is down: {detector.reason}")
+        if detector.worker and detector.worker["fell_back"]:
+            problems.append(
+                f"detector runs on {detector.worker['provider']}: no GPU could be used; `leptond doctor` says more, "
+                'and detector.device = "cpu" means it so'
+            )
+        if disk is None:
+            problems.append(f"state directory {self.settings.service.state_dir} cannot be read")
+        elif disk.free_bytes < self.settings.recording.min_free_gb * GB:
+            problems.append(f"disk of {disk.path} is below recording.min_free_gb")
+        for name in self.settings.cameras:
+            state, reason, _, up = self.health.state(name)
+            if up is False:
+                problems.append(f"camera {name} is down: {state}" + (f" ({reason})" if reason else ""))
+        return problems
+
+    def _per_s(self, counter: str, camera: str) -> float:
+        window_s = self.telemetry.window_s(self._now_s())
+        return sum(self.telemetry.grown(counter, camera).values()) / window_s if window_s else 0.0
+
+    def _camera_status(self, name: str) -> CameraStatus | None:
+        stats = self._fresh(f"camera {name}")
+        return stats.camera if stats else None
+
+    def _fresh(self, process: str) -> ProcessStats | None:
+        return self.telemetry.fresh(process, self.nursery.pids().get(process), self._now_s())
+
+    def _now_s(self) -> float:
+        return self.clock.monotonic_ns() / NS_PER_S
