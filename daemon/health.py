@@ -28,7 +28,8 @@ from .settings import Camera, Settings
 
 # So long may a start take before anything is called down: neither a camera that connects in its sixth second nor a
 # model that loads is worth an alert at every start of the daemon.
-START_GRACE_S: Final = 30.0
+CAMERA_GRACE_S: Final = 15.0
+DETECTOR_GRACE_S: Final = 30.0
 STARVED_S: Final = 3.0  # without an inferred frame, or three periods of a camera that is looked at less often
 _PICTURES_COME: Final = frozenset({"seen", "detector_down", "dropped"})
 
@@ -74,7 +75,7 @@ class _CameraHealth:
             self.picture_ns, self.picture_utc_ns, self.had_picture = now_ns, utc_ns, True
             self._set_up(up=True, since_utc_ns=utc_ns)
             return
-        patience_s = down_s if self.had_picture else max(down_s, START_GRACE_S)
+        patience_s = down_s if self.had_picture else max(down_s, CAMERA_GRACE_S)
         if now_ns - self.picture_ns > patience_s * NS_PER_S:
             self._set_up(up=False, since_utc_ns=self.picture_utc_ns)
 
@@ -90,7 +91,7 @@ class Health:
         self._settings = settings
         self._started_ns = self._ticked_ns = self._alive_ns = now_ns
         self._alive_utc_ns = utc_ns
-        self._was_alive = False
+        self._was_alive = self._reported = False
         self.detector_up: bool | None = None
         self.detector_reason = "starting"
         self.detector_since_utc_ns = utc_ns
@@ -117,12 +118,15 @@ class Health:
                 health.up = None
 
     def report(self) -> HealthReport | None:
-        """Return the level for the events process; None while the start says nothing yet.
+        """Return the level for the events process; None at the start, until everything has been judged once.
 
-        Cameras of which nothing is known yet, and disabled ones, are not in it.
+        What is not in the report counts as not there any more: so nothing is reported before a camera that was down
+        when the daemon ended can be said to be down still. Later a camera that has just been added waits alone.
         """
-        if self.detector_up is None:
+        enabled = [health for name, health in self._cameras.items() if self._settings.cameras[name].enabled]
+        if self.detector_up is None or not (self._reported or all(health.up is not None for health in enabled)):
             return None
+        self._reported = True
         known = tuple(
             CameraHealth(
                 camera=name, up=health.up, state=health.state, reason=health.reason, since_utc_ns=health.up_since_utc_ns
@@ -152,7 +156,7 @@ class Health:
             self._set_detector(up=True, reason="", since_utc_ns=utc_ns)
             return
         down_s = self._settings.health.detector_down_s
-        patience_s = down_s if self._was_alive else max(down_s, START_GRACE_S)
+        patience_s = down_s if self._was_alive else max(down_s, DETECTOR_GRACE_S)
         if now_ns - self._alive_ns > patience_s * NS_PER_S:
             self._set_detector(up=False, reason=detector.reason, since_utc_ns=self._alive_utc_ns)
 

@@ -77,7 +77,7 @@ class Reporter:
         """Return the whole report."""
         now_s = self._now_s()
         uptime_s = (self.clock.monotonic_ns() - self._started_ns) / NS_PER_S
-        sequence = self.telemetry.gauge("last_sequence")
+        sequence = self.telemetry.gauge("journal_last_seq")
         detector, disk = self._detector(), self._disk()
         return Report(
             version=package_version(),

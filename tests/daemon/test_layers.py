@@ -12,12 +12,13 @@ LAYERS: dict[str, int] = {
         [
             "errors clock",
             "settings secrets config config_checks mistakes log messages",
-            "histogram stats timeline packet_ring nal_units order_book batcher geometry nms assignment kalman tracker zones rules lifecycle scene health_edges orders motion backoff calibration",
-            "wire ring heartbeat known_answer runner capture letterbox streamheader model segments fragments segment_reader clips snapshot retention journal detection_log publisher"
-            " recording_index sdnotify alert_schema",
+            "histogram stats timeline packet_ring nal_units order_book batcher geometry nms assignment kalman tracker zones rules lifecycle alert_schema scene health_edges orders motion backoff calibration",
+            "wire ring heartbeat known_answer runner capture letterbox streamheader model segments fragments segment_reader clips snapshot retention journal detection_log publisher ledger"
+            " recording_index recording_check sdnotify",
             "process",
-            "reader worker events recorder camera_recorder media_worker",
-            "process_table health control children restarts status_report supervisor metrics status tail child",
+            "reader worker events recorder camera_recorder media_worker media_desk",
+            "process_table health control children restarts report telemetry nursery premises signals reporting supervisor metrics"
+            " status check tail child",
             "cli clip_command doctor_command",
         ]
     )
