@@ -47,6 +47,7 @@ class Views:
 
 
 ALL_VIEWS = Views()
+ONE_VIEW = Views(mirror=False, tiles=False)
 
 
 def teach(
@@ -104,7 +105,7 @@ def label(
 def take_frames(video: Path, every: int, folder: Path, labels: Sequence[str]) -> Dataset:
     """Write every so many frames of a video as JPEG into `folder`; return them as pictures without boxes."""
     folder.mkdir(parents=True, exist_ok=True)
-    samples = []
+    samples: list[Sample] = []
     for number, frame in tqdm(read_frames(video), desc=video.name, unit="frame", leave=False):
         if (number - 1) % every == 0:
             path = folder / f"{video.stem}_{number:06d}.jpg"

@@ -31,9 +31,10 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Truth, what was found, float32 [n, 6] by image id in picture pixels, and the scores."""
+    """The model's labels, the truth, what was found, float32 [n, 6] by image id in picture pixels, and the scores."""
 
     name: str
+    labels: tuple[str, ...]
     truth: dict[str, Any]
     found: dict[int, NDArray[np.float32]]
     scores: Scores
@@ -79,7 +80,10 @@ def find(detector: Detector, pictures: Iterable[tuple[int, Picture]], total: int
 
 
 def to_metrics(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the numbers as the model's metadata keeps them: rounded, person apart, with the best threshold."""
+    """Return the numbers as the model's metadata keeps them: rounded, person apart.
+
+    `threshold` is the score with the best F1 for person, or else for the label with most boxes.
+    """
     scores = evaluation.scores
     metrics: dict[str, Any] = {
         "dataset": evaluation.name,
@@ -92,12 +96,13 @@ def to_metrics(evaluation: Evaluation) -> dict[str, Any]:
         "large": round(scores.ap_large, 4),
         "ap50": {c.label: round(c.ap50, 4) for c in scores.classes if c.boxes},
     }
-    for column, label in enumerate(scores.classes):
-        if label.label == "person":
-            threshold, f1 = best_threshold(scores, column)
-            metrics |= {"person_ap50": round(label.ap50, 4), "person_recall50": round(label.recall50, 4)}
-            metrics |= {"person_threshold": round(threshold, 3), "person_f1": round(f1, 4)}
-    return metrics
+    names = [c.label for c in scores.classes]
+    if "person" in names:
+        person = scores.classes[names.index("person")]
+        metrics |= {"person_ap50": round(person.ap50, 4), "person_recall50": round(person.recall50, 4)}
+    column = max(range(len(names)), key=lambda n: (scores.classes[n].label == "person", scores.classes[n].boxes))
+    threshold, f1 = best_threshold(scores, column)
+    return {**metrics, "threshold": round(threshold, 3), "f1": round(f1, 4), "threshold_label": names[column]}
 
 
 def to_text(evaluation: Evaluation) -> str:
@@ -121,7 +126,8 @@ def _evaluate(
     detector: Detector, name: str, truth: dict[str, Any], pictures: Iterable[tuple[int, Picture]]
 ) -> Evaluation:
     found = find(detector, pictures, len(truth["images"]))
-    return Evaluation(name, truth, found, score_detections(truth, found, detector.metadata.labels))
+    labels = detector.metadata.labels
+    return Evaluation(name, labels, truth, found, score_detections(truth, found, labels))
 
 
 def _read_truth(path: Path) -> dict[str, Any]:

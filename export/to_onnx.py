@@ -61,7 +61,9 @@ class Deployed(nn.Module):
 def nano_from_checkpoint(state: dict[str, Any], where: str) -> Nano:
     """Return the network of a checkpoint's averaged weights; raises LabError when they do not fit."""
     try:
-        shape = {key: tuple(value) if isinstance(value, list) else value for key, value in state["net"].items()}
+        shape: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in state["net"].items()
+        }
         model = Nano(NanoConfig(**shape))
         model.load_state_dict(state["model"])
     except (AttributeError, KeyError, TypeError, RuntimeError) as exc:

@@ -82,6 +82,7 @@ class Trainer:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.net, self.config, self.clock = folder, net, config, clock
+        self.labels: tuple[str, ...] = ()
         seed_everything(config.seed, config.threads)
         self.device = torch.device(config.device)
         self.model = Nano(net).to(self.device, memory_format=torch.channels_last)
@@ -103,6 +104,7 @@ class Trainer:
 
     def fit(self, train: Augmented, repeats: list[int], held_out: Dataset) -> float:
         """Train to the end and return the best score (AP50 on `held_out`)."""
+        self.labels = held_out.labels
         batches = Batches(repeats, self.config.batch, self.config.sizes, self.config.seed)
         while not self._done():
             batches.epoch = self.epoch
@@ -182,7 +184,8 @@ class Trainer:
         log.info("epoch_done", **row)
 
     def _weights(self) -> dict[str, Any]:
-        return {"model": self.ema.model.state_dict(), "net": asdict(self.net), "epoch": self.epoch, "score": self.best}
+        about = {"net": asdict(self.net), "labels": self.labels, "epoch": self.epoch, "score": self.best}
+        return {"model": self.ema.model.state_dict(), **about}
 
     def _save(self) -> None:
         state = {

@@ -46,6 +46,7 @@ class Pictures:
 
     images: Tensor
     present: Tensor
+    label: str
 
 
 def read_pictures(dataset: Dataset, label: str) -> Pictures:
@@ -57,7 +58,7 @@ def read_pictures(dataset: Dataset, label: str) -> Pictures:
     images = np.empty((len(dataset), 3, SIZE, SIZE), np.uint8)
     for number, sample in enumerate(tqdm(dataset.samples, desc="reading pictures", unit="picture", leave=False)):
         images[number] = cv2.resize(sample.read(), (SIZE, SIZE))[:, :, ::-1].transpose(2, 0, 1)
-    return Pictures(torch.from_numpy(images), torch.tensor(present))
+    return Pictures(torch.from_numpy(images), torch.tensor(present), label)
 
 
 def train_presence(
@@ -83,11 +84,19 @@ def train_presence(
         loss = _epoch(model, optimizer, train, config, epoch)
         accuracy = measure(model, held_out, config.device)
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
-        checkpoint.save(folder / "last.pt", {**state, "score": accuracy, "net": "presence"})
+        checkpoint.save(folder / "last.pt", {**state, "score": accuracy, "net": "presence", "labels": (train.label,)})
         row = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "spent_s": round(clock() - started, 1)}
         write_log(folder / "log.csv", row)
         log.info("epoch_done", **row)
     return accuracy
+
+
+def load_presence(path: Path) -> Presence:
+    """Return the network of a checkpoint of this training."""
+    model = Presence()
+    model.load_state_dict(checkpoint.load(path)["model"])
+    model.eval()
+    return model
 
 
 def measure(model: Presence, pictures: Pictures, device: str) -> float:

@@ -1,0 +1,206 @@
+"""`lepton-export train`: trains lepton-nano or lepton-presence on COCO-format datasets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..dataset import Dataset
+
+ABOUT = """\
+Train a detector on pictures with COCO-format labels. Killed at any moment, the same command goes on where it stopped.
+
+  lepton-export train --data train.json pictures/ --out runs/mine
+  lepton-export train --data train.json pictures/ --out runs/mine --hours 2     # the clock ends it, not --epochs
+  lepton-export train --data mine.json frames/ --out runs/mine \\
+      --start runs/base/last.pt --freeze backbone --epochs 20                   # transfer learning
+  lepton-export train --net presence --data train.json pictures/ --out runs/presence
+
+In the --out folder: last.pt (to go on from), best.pt (best held-out score), log.csv, and model.onnx at the end."""
+LABELS = "person,bicycle,car,motorcycle,bus,truck,cat,dog,bird,backpack,suitcase"
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a detector on COCO-format data",
+        description=ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--net", choices=("nano", "presence"), default="nano", help="which network (default: nano)")
+    _add_data(parser.add_argument_group("data"))
+    _add_length(parser.add_argument_group("length and speed"))
+    _add_learning(parser.add_argument_group("learning"))
+    parser.set_defaults(run=run)
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--data",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="ITEM",
+        help="JSON FOLDER [REPEAT]: a COCO file, the folder of its pictures, how often an epoch shows them; repeatable",
+    )
+    group.add_argument("--val", nargs=2, metavar=("JSON", "FOLDER"), help="held-out pictures (default: see --hold-out)")
+    group.add_argument("--hold-out", type=float, default=0.04, help="share of the first --data kept for validation")
+    group.add_argument("--labels", help="comma list of the classes (default: lepton-nano's that the data has)")
+
+
+def _add_length(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--epochs", type=int, help="default: 100 for nano, 10 for presence")
+    group.add_argument("--hours", type=float, default=0.0, help="end after so many hours instead of epochs (nano)")
+    group.add_argument("--patience", type=int, default=0, help="stop after so many validations without gain; 0 = never")
+    group.add_argument("--batch", type=int, help="pictures a step (default: 16 for nano, 32 for presence)")
+    group.add_argument("--sizes", type=sizes, default="256,288,320,352", help="picture sizes, multiples of 32")
+    group.add_argument("--early-sizes", type=sizes, default="192,224,256", help="those of the first 40%%, for speed")
+    group.add_argument("--workers", type=int, default=1, help="processes that augment (default: 1; a GPU wants 4+)")
+    group.add_argument("--threads", type=int, default=0, help="CPU threads of the training; 0 = all cores")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
+    group.add_argument("--amp", choices=("bf16", "fp16", "off"), default="bf16", help="mixed precision (fp16: GPU)")
+    group.add_argument("--size", type=size, default="416x320", metavar="WxH", help="input of model.onnx (416x320)")
+
+
+def _add_learning(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), default="adamw")
+    group.add_argument("--rate", type=float, help="highest learning rate (default: 2e-3 for nano, 1e-3 for presence)")
+    group.add_argument("--decay", type=float, default=0.03, help="weight decay (default: 0.03)")
+    group.add_argument("--warmup", type=float, default=0.03, help="share of the training before the highest rate")
+    group.add_argument("--seed", type=int, default=1)
+    group.add_argument("--start", type=Path, help="checkpoint to take equal weights from")
+    group.add_argument("--freeze", default="", help="comma list of parts that do not learn: backbone, neck, head.boxes")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, then write model.onnx."""
+    from ..dataset import join_datasets, read_coco
+
+    labels = _labels(args)
+    parts = [read_coco(item[0], item[1], labels) for item in args.data]
+    repeats = [int(item[2]) if len(item) == 3 else 1 for item in args.data]
+    if args.val:
+        held_out = read_coco(args.val[0], args.val[1], labels)
+    else:
+        parts[0], held_out = parts[0].split(args.hold_out, args.seed)
+    counts = [repeat for part, repeat in zip(parts, repeats, strict=True) for _ in range(len(part))]
+    joined = join_datasets(parts)
+    _say(joined, held_out)
+    if args.net == "presence":
+        return _presence(args, joined, held_out)
+    return _nano(args, joined, held_out, counts)
+
+
+def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: list[int]) -> int:
+    from .. import checkpoint
+    from ..contract import Metadata
+    from ..loader import Augmented
+    from ..nets.nano import NanoConfig
+    from ..to_onnx import deployed, export_module
+    from ..train import TrainConfig, Trainer
+
+    config = TrainConfig(
+        epochs=args.epochs or 100,
+        hours=args.hours,
+        batch=args.batch or 16,
+        sizes=args.sizes,
+        early_sizes=args.early_sizes,
+        optimizer=args.optimizer,
+        rate=args.rate or 2e-3,
+        decay=args.decay,
+        warmup=args.warmup,
+        seed=args.seed,
+        workers=args.workers,
+        threads=args.threads,
+        device=_device(args.device),
+        amp=args.amp,
+        patience=args.patience,
+        freeze=tuple(part for part in args.freeze.split(",") if part),
+    )
+    start = checkpoint.load(args.start)["model"] if args.start else None
+    trainer = Trainer(args.out, NanoConfig(classes=len(train.labels)), config, start)
+    best = trainer.fit(Augmented(train, config.augment, args.seed), repeats, held_out)
+    where = args.out / "last.pt"
+    metadata = Metadata(name="lepton-nano", labels=train.labels, suppressed=False, nms_iou=0.6, source=str(where))
+    export_module(deployed(checkpoint.load(where), args.size, str(where)), args.out / "model.onnx", args.size, metadata)
+    sys.stdout.write(f"best AP50 on {len(held_out)} held-out pictures: {best:.3f}\n")
+    return _done(args.out / "model.onnx")
+
+
+def _presence(args: argparse.Namespace, train: Dataset, held_out: Dataset) -> int:
+    from ..contract import Metadata
+    from ..nets.presence import PRESENT, SIZE, DeployedPresence
+    from ..to_onnx import export_module
+    from ..train_presence import PresenceConfig, load_presence, read_pictures, train_presence
+
+    config = PresenceConfig(
+        epochs=args.epochs or 10,
+        batch=args.batch or 32,
+        rate=args.rate or 1e-3,
+        seed=args.seed,
+        threads=args.threads,
+        device=_device(args.device),
+        amp=args.amp != "off",
+    )
+    label = train.labels[0]
+    best = train_presence(args.out, config, read_pictures(train, label), read_pictures(held_out, label))
+    where = args.out / "last.pt"
+    module = DeployedPresence(load_presence(where), SIZE, SIZE)
+    metadata = Metadata(
+        name="lepton-presence",
+        labels=(label,),
+        suppressed=True,
+        fit="stretch",
+        score_threshold=PRESENT,
+        source=str(where),
+    )
+    export_module(module, args.out / "model.onnx", (SIZE, SIZE), metadata)
+    sys.stdout.write(f"accuracy on {len(held_out)} held-out pictures: {best:.3f}\n")
+    return _done(args.out / "model.onnx")
+
+
+def _labels(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the classes asked for, else lepton-nano's among the data's categories, else all of them."""
+    if args.labels:
+        return tuple(args.labels.split(","))
+    from ..dataset import read_coco
+
+    known = {name for item in args.data for name in read_coco(item[0], item[1]).labels}
+    return tuple(label for label in LABELS.split(",") if label in known) or tuple(sorted(known))
+
+
+def _device(text: str) -> str:
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if text == "auto" else text
+
+
+def _say(train: Dataset, held_out: Dataset) -> None:
+    boxes = ", ".join(f"{name} {count}" for name, count in train.counts().items() if count)
+    sys.stdout.write(f"{len(train)} pictures to learn from, {len(held_out)} held out; boxes: {boxes}\n")
+
+
+def _done(model: Path) -> int:
+    sys.stdout.write(f"wrote {model}\nnext: lepton-export evaluate {model} --data JSON FOLDER --store\n")
+    return 0
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Parse 256,320 as picture sizes."""
+    parts = text.split(",")
+    if all(part.isdigit() and int(part) > 0 and int(part) % 32 == 0 for part in parts):
+        return tuple(map(int, parts))
+    raise argparse.ArgumentTypeError(f"{text!r}: write multiples of 32 as 256,320")
+
+
+def size(text: str) -> tuple[int, int]:
+    """Parse 416x320 as (width, height)."""
+    parts = text.lower().split("x")
+    if len(parts) == 2 and all(part.isdigit() and int(part) > 0 and int(part) % 32 == 0 for part in parts):
+        return int(parts[0]), int(parts[1])
+    raise argparse.ArgumentTypeError(f"{text!r}: write multiples of 32 as 416x320")
