@@ -1,0 +1,82 @@
+"""Parity with the source: a foreign file run by hand with its family's post-processing, or a contract file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+
+from ..adopt import signature, surgery
+from ..adopt.byhand import BY_HAND, prepare
+from ..adopt.pipeline import open_foreign
+from ..agreement import Difference, agreement, difference
+from ..contract import PREFIX
+from ..files import sha256_of
+from ..runtime import Detector
+from .trial import SOURCE_TOLERANCE, Trial, strong
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..adopt.family import Pixels
+
+LEAST_AGREEMENT = 0.8  # a compressed model against its source, at the model's own threshold
+
+
+def compare_with_source(trial: Trial, source: Path, pixels: Pixels | None = None) -> tuple[bool, str]:
+    """Return whether the model gives what its source gives, and the numbers.
+
+    `pixels` replaces the family's normalisation when the model was adopted with another one.
+    Raises AdoptError when the source is no model that can be read.
+    """
+    if _of_contract(surgery.load(source)):
+        return _against_contract(trial, source)
+    found = difference_from_foreign(trial, source, pixels)
+    allowed = trial.tolerance(SOURCE_TOLERANCE)
+    passed = found.missing == 0 and found.pixels <= allowed.pixels and found.score <= allowed.score
+    if sha256_of(source) != trial.detector.metadata.source_sha256:
+        return False, f"{found}; but {source.name} is not the file that this model was made from (sha256 differs)"
+    hint = "" if passed else "; was it adopted with --channels, --mean or --std? give them here too"
+    return passed, f"{found}{hint}"
+
+
+def difference_from_foreign(trial: Trial, source: Path, pixels: Pixels | None = None) -> Difference:
+    """Run the foreign file picture by picture, by hand, and compare with the model's rows in one batch."""
+    foreign = open_foreign(source, _noted_family(trial), trial.detector.size if _is_open(source) else None)
+    by_hand = BY_HAND[foreign.family.name]
+    session = signature.session(foreign.model)
+    total = Difference()
+    for image, rows in zip(trial.images, trial.detector.run(trial.images), strict=True):
+        picture = prepare(image, pixels or foreign.family.pixels, foreign.seen)
+        expected = by_hand(session.run(None, foreign.seen.feeds(picture)), foreign.seen)
+        labelled = expected[expected[:, 5] < len(trial.detector.metadata.labels)]
+        total += difference(strong(labelled), rows)
+    return total
+
+
+def _against_contract(trial: Trial, source: Path) -> tuple[bool, str]:
+    other = Detector(source)
+    threshold = min(trial.detector.metadata.score_threshold, other.metadata.score_threshold)
+    ours, theirs = (d.detect(trial.pictures, threshold) for d in (trial.detector, other))
+    share = agreement(zip(ours, theirs, strict=True))
+    seen = sum(map(len, theirs))
+    return share >= LEAST_AGREEMENT, f"agrees on {share:.1%} of detections above {threshold:.2f} ({seen} in the source)"
+
+
+def _of_contract(model: onnx.ModelProto) -> bool:
+    return any(prop.key.startswith(PREFIX) for prop in model.metadata_props)
+
+
+def _is_open(source: Path) -> bool:
+    """Whether the file leaves the picture's size open."""
+    model = onnx.load(str(source), load_external_data=False)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    shapes = [value.type.tensor_type.shape.dim for value in model.graph.input if value.name not in weights]
+    return any(dim.dim_value <= 0 for dims in shapes if len(dims) == 4 for dim in dims[1:])
+
+
+def _noted_family(trial: Trial) -> str | None:
+    """Read the family that adoption noted: `file.onnx (family)`."""
+    _, bracket, rest = trial.detector.metadata.source.rpartition("(")
+    family = rest.rstrip(")")
+    return family if bracket and family in BY_HAND else None
