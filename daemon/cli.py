@@ -33,6 +33,8 @@ COMMANDS: Final = {  # command → the module that registers it
     "doctor": "doctor",
     "simulate": "simulator.command",
     "demo": "demo",
+    "harvest": "harvest",
+    "explain": "explain",
 }
 
 

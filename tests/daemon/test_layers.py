@@ -12,14 +12,14 @@ LAYERS: dict[str, int] = {
         [
             "errors clock",
             "settings secrets config config_checks mistakes log messages",
-            "histogram stats timeline packet_ring nal_units order_book batcher geometry nms assignment kalman tracker zones rules lifecycle alert_schema scene health_edges orders motion backoff calibration",
+            "histogram stats timeline packet_ring nal_units order_book batcher geometry nms interest assignment kalman tracker zones rules lifecycle alert_schema scene health_edges orders motion backoff calibration",
             "wire ring heartbeat known_answer runner capture letterbox streamheader model segments fragments segment_reader clips snapshot retention journal detection_log publisher ledger"
             " recording_index recording_check sdnotify",
             "process",
             "reader worker events recorder camera_recorder media_worker media_desk",
             "process_table health control children restarts report telemetry nursery premises signals reporting supervisor metrics"
             " status check tail child",
-            "cli clip_command doctor_command",
+            "cli clip_command doctor_command demo harvest explain",
         ]
     )
     for name in names.split()
