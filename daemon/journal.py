@@ -150,6 +150,8 @@ class Journal:
             yield
         except sqlite3.OperationalError as exc:
             raise JournalError(f"{self.path}: {exc}; is the disk full, or the folder not writable?") from exc
+        except sqlite3.IntegrityError as exc:
+            raise JournalError(f"{self.path}: {exc}; does another leptond write to the same state_dir?") from exc
         except sqlite3.DatabaseError as exc:
             raise JournalError(
                 f"{self.path} is damaged ({exc}): move it and its -wal and -shm files away; a new journal begins at 1"

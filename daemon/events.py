@@ -1,0 +1,328 @@
+"""The events process: detections and health in, alerts out, each in the journal before anybody hears of it.
+
+One turn of the loop: wait for the sockets, take in what came, decide, commit everything as one, publish, then order
+files from the recorder and answer replay requests. What is open or pending lies in the journal's state, so that a
+killed process goes on where it was: it closes what was open, orders again what never came, and says how long it was
+blind. What a track, a rule or an event is, is not decided here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+import msgspec
+import numpy as np
+import structlog
+import zmq
+
+from .alert_schema import Alert, Health, Heartbeat, Passport, alert_of, media_of, utc_ns_of
+from .alert_schema import encode as encode_json
+from .clock import NS_PER_MS, NS_PER_S, iso_utc, utc_of
+from .detection_log import DetectionLog
+from .health_edges import edges, forgotten
+from .journal import Journal
+from .ledger import Ledger
+from .lifecycle import Transition
+from .messages import Detections, HealthReport, MediaOrder, MediaReady
+from .orders import Orders, paths_of
+from .process import LOOP_S, Child
+from .publisher import Publisher
+from .rules import unknown_labels
+from .scene import Scene
+from .wire import Receiver, Sender
+
+DETECTIONS_A_TURN: Final = 200  # bounds a turn; ZeroMQ holds what waits
+ALIVE_EVERY_S: Final = 5.0  # how often the journal notes that somebody is watching; the error of `blind_s`
+RETENTION_EVERY_S: Final = 60.0
+DRAIN_S: Final = 2.0
+DRAIN_QUIET_MS: Final = 100  # nothing came for so long: nothing more is on its way
+_SERVICE: Final = "service"
+
+log = structlog.get_logger()
+
+
+class Service(msgspec.Struct, frozen=True):
+    """What the journal knows of the last run."""
+
+    alive_utc_ns: int
+    clean: bool
+
+
+def run(child: Child) -> None:
+    """Decide and tell until the supervisor says stop, then close what is open."""
+    sink = Sink(child)
+    try:
+        sink.start()
+        while child.beat():
+            sink.turn(LOOP_S)
+        sink.finish()
+    finally:
+        sink.close()
+
+
+class Sink:
+    """All scenes, and everything between them and the world."""
+
+    def __init__(self, child: Child) -> None:
+        settings = child.settings
+        self._child, self._clock, self._stats = child, child.clock, child.stats
+        state_dir = settings.service.state_dir
+        self._journal = Journal(state_dir / "journal.db")
+        self._publisher = Publisher(settings.alerts.publish, settings.alerts.replay)
+        self._ledger = Ledger(self._journal, self._publisher, child.clock, child.stats)
+        self._detection_log = DetectionLog(
+            state_dir / "detections.db", child.clock, settings.alerts.keep_detections_days
+        )
+        self._detections = Receiver[Detections](child.endpoint("detections"), Detections)
+        self._health = Receiver[HealthReport](child.endpoint("health"), HealthReport)
+        self._media = Receiver[MediaReady](child.endpoint("media"), MediaReady)
+        self._recorder = Sender[MediaOrder](child.endpoint("orders"), linger_ms=500)
+        self._orders = Orders(self._journal.state("order:").values())
+        self._told = {key.removeprefix("health:"): level for key, level in self._journal.state("health:").items()}
+        self._scenes = {camera: self._new_scene(camera) for camera in settings.cameras}
+        self._due_ns = {"second": 0, "alive": 0, "retention": 0}
+        self._labels: tuple[str, ...] | None = None
+        self._new_orders: list[MediaOrder] = []
+        self._poller = zmq.Poller()
+        for socket in (self._detections.socket, self._health.socket, self._media.socket, self._publisher.replay):
+            self._poller.register(socket, zmq.POLLIN)
+
+    # --- life ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Say since when nobody watched, and close what was left open."""
+        now_utc_ns = self._clock.utc_ns()
+        stored = self._journal.state(_SERVICE).get(_SERVICE)
+        last = None if stored is None else msgspec.json.decode(stored, type=Service)
+        blind_s = None if last is None else round(max(0, now_utc_ns - last.alive_utc_ns) / NS_PER_S, 3)
+        self._ledger.tell(
+            Health(
+                seq=0,
+                utc=iso_utc(now_utc_ns),
+                kind="started",
+                severity="info" if last is None or last.clean else "warning",
+                since_utc=None if last is None else iso_utc(last.alive_utc_ns),
+                blind_s=blind_s,
+                clean=None if last is None else last.clean,
+            )
+        )
+        for key, value in self._journal.state("event:").items():
+            self._close_left_open(key, msgspec.json.decode(value, type=Alert))
+        self._note_alive(clean=False)
+        self._ledger.commit()
+        log.info("events_started", blind_s=blind_s, last_seq=self._journal.last_seq, pending_orders=len(self._orders))
+
+    def turn(self, wait_s: float) -> None:
+        """Wait for something to do, at most so long, and do it."""
+        self._poller.poll(round(wait_s * 1000))
+        if self._child.settings_changed():
+            self._reload()
+        self._take_all()
+        now_ns = self._clock.monotonic_ns()
+        if self._is_due("second", 1.0, now_ns):
+            self._each_second(now_ns)
+        self._commit()
+        self._publisher.answer(self._journal)
+
+    def finish(self) -> None:
+        """Take in what is still on its way, close what is open, and note that this was an end in order."""
+        end_ns = self._clock.monotonic_ns() + round(DRAIN_S * NS_PER_S)
+        while self._clock.monotonic_ns() < end_ns and self._poller.poll(DRAIN_QUIET_MS):
+            self._take_all()
+            self._commit()
+            self._publisher.answer(self._journal)
+        now_ns = self._clock.monotonic_ns()
+        for scene in self._scenes.values():
+            self._tell(scene.close("restart", now_ns))
+        utc = iso_utc(self._clock.utc_ns())
+        self._ledger.tell(Health(seq=0, utc=utc, kind="stopped", severity="info"))
+        self._note_alive(clean=True)
+        self._commit()
+        self._set_gauges()
+        log.info("events_stopped", last_seq=self._journal.last_seq)
+
+    def close(self) -> None:
+        """Close sockets and files; nothing that was committed is lost by it."""
+        self._detection_log.close()
+        for end in (self._detections, self._health, self._media, self._recorder, self._publisher, self._journal):
+            end.close()
+
+    # --- what comes in -------------------------------------------------------------------------------
+
+    def _take_all(self) -> int:
+        """Take in what is waiting; return how many messages that were."""
+        taken = 0
+        while taken < DETECTIONS_A_TURN and (frame := self._detections.receive()) is not None:
+            self._see(frame)
+            taken += 1
+        while (report := self._health.receive()) is not None:
+            self._compare(report)
+            taken += 1
+        while (ready := self._media.receive()) is not None:
+            self._report(ready)
+            taken += 1
+        return taken
+
+    def _see(self, frame: Detections) -> None:
+        received_ns = self._clock.monotonic_ns()
+        self._stats.count("detections_received", camera=frame.camera)
+        self._stats.latency("detection", (received_ns - frame.captured_ns) / NS_PER_MS, camera=frame.camera)
+        scene = self._scenes.get(frame.camera)
+        if scene is None or not _is_sound(frame):
+            reason = "unknown_camera" if scene is None else "malformed"
+            self._stats.count("detections_dropped", camera=frame.camera, reason=reason)
+            return
+        captured_utc_ns = utc_of(self._clock, frame.captured_ns)
+        if frame.labels != self._labels:
+            self._labels = frame.labels
+            self._check_labels()
+        transitions = scene.see(frame, captured_utc_ns)
+        if transitions is None:
+            self._stats.count("detections_dropped", camera=frame.camera, reason="not_newer")
+            return
+        self._detection_log.add(frame, captured_utc_ns)
+        if transitions:
+            decided_ns = self._clock.monotonic_ns()
+            self._tell(transitions, Passport(frame, captured_utc_ns, received_ns, decided_ns))
+
+    def _compare(self, report: HealthReport) -> None:
+        for subject in forgotten(report, self._told):
+            del self._told[subject]
+            self._ledger.keep(f"health:{subject}", None)
+        for edge in edges(report, self._told, self._clock.utc_ns()):
+            self._told[edge.subject] = edge.level
+            self._ledger.keep(f"health:{edge.subject}", edge.level)
+            self._ledger.tell(edge.message)
+            log.info("health_changed", kind=edge.message.kind, camera=edge.camera, reason=edge.message.reason)
+            if edge.message.kind == "camera.down" and edge.camera in self._scenes:
+                self._tell(self._scenes[edge.camera].close("camera_down", self._clock.monotonic_ns()))
+
+    def _report(self, ready: MediaReady) -> None:
+        if not self._orders.take(ready):
+            return  # told already: orders repeat until they are answered, so answers repeat as well
+        self._ledger.tell(media_of(ready, self._clock.utc_ns()))
+        self._ledger.keep(f"order:{ready.event_id}", self._orders.stored(ready.event_id))
+        if ready.error is not None:
+            self._stats.count("media_failed", camera=ready.camera, reason=ready.kind)
+            log.warning("media_failed", camera=ready.camera, event_id=ready.event_id, error=ready.error)
+
+    # --- what is decided -----------------------------------------------------------------------------
+
+    def _tell(self, transitions: list[Transition], passport: Passport | None = None) -> None:
+        for transition in transitions:
+            event = transition.event
+            paths = paths_of(event.camera, event.id, event.started_utc_ns) if self._is_recorded(event.camera) else None
+            alert = alert_of(transition, self._clock.utc_ns(), paths, passport)
+            captured_ns = passport.detections.captured_ns if passport else None
+            self._ledger.tell(alert, captured_ns)
+            self._ledger.keep(f"event:{event.id}", None if transition.stage == "closed" else encode_json(alert))
+            if transition.stage == "opened" and paths is not None:
+                self._order(event.id, self._orders.place(event, paths))
+            elif transition.stage == "closed":
+                self._order(event.id, self._orders.finish(event.id, event.moment.utc_ns))
+
+    def _is_recorded(self, camera: str) -> bool:
+        settings = self._child.settings
+        return camera in settings.cameras and settings.recording_of(camera).mode != "off"
+
+    def _order(self, event_id: str, order: MediaOrder | None) -> None:
+        if order is not None:
+            self._new_orders.append(order)
+            self._ledger.keep(f"order:{event_id}", self._orders.stored(event_id))
+
+    def _close_left_open(self, key: str, alert: Alert) -> None:
+        utc_ns = self._clock.utc_ns()
+        closed = msgspec.structs.replace(
+            alert, stage="closed", reason="restart", utc=iso_utc(utc_ns), ended_utc=alert.updated_utc, latency=None
+        )
+        self._ledger.tell(closed)
+        self._ledger.keep(key, None)
+        self._order(alert.event_id, self._orders.finish(alert.event_id, utc_ns_of(alert.updated_utc)))
+
+    def _check_labels(self) -> None:
+        """Tell of rules that wait for what the model does not know, once for each such set."""
+        unknown = unknown_labels(self._child.settings.rules, self._labels or ())
+        reason = ", ".join(f"rule {rule}: {label}" for rule, label in unknown)
+        subject, level = "rule.unknown_label", reason.encode()
+        if self._told.get(subject, b"") == level:
+            return
+        self._told[subject] = level
+        self._ledger.keep(f"health:{subject}", level)
+        if unknown:
+            log.warning("rule_label_unknown", rules=reason, model_labels=self._labels)
+            utc = iso_utc(self._clock.utc_ns())
+            self._ledger.tell(Health(seq=0, utc=utc, kind="rule.unknown_label", severity="warning", reason=reason))
+
+    def _reload(self) -> None:
+        settings, now_ns = self._child.settings, self._clock.monotonic_ns()
+        self._detection_log.keep_days = settings.alerts.keep_detections_days
+        for camera in set(self._scenes) - set(settings.cameras):
+            self._tell(self._scenes.pop(camera).close("rule_removed", now_ns))
+        for camera in settings.cameras:
+            if camera in self._scenes:
+                self._tell(self._scenes[camera].reload(settings, now_ns))
+            else:
+                self._scenes[camera] = self._new_scene(camera)
+        if self._labels is not None:
+            self._check_labels()
+
+    # --- what goes out -------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        self._ledger.commit()
+        orders, self._new_orders = self._new_orders, []
+        self._send_orders(orders)
+
+    def _each_second(self, now_ns: int) -> None:
+        for scene in self._scenes.values():
+            self._tell(scene.expire(now_ns))
+        for ready in self._orders.overdue(self._clock.utc_ns()):
+            self._report(ready)
+        if self._is_due("alive", ALIVE_EVERY_S, now_ns):
+            self._note_alive(clean=False)
+        self._commit()
+        utc_ns = self._clock.utc_ns()
+        self._publisher.publish(Heartbeat(seq=self._journal.last_seq, utc=iso_utc(utc_ns), journal=self._journal.id))
+        self._send_orders(self._orders.all())
+        self._detection_log.flush()
+        if self._is_due("retention", RETENTION_EVERY_S, now_ns):
+            self._journal.delete_before(utc_ns - round(self._child.settings.alerts.keep_days * 86400 * NS_PER_S))
+        self._set_gauges()
+
+    def _send_orders(self, orders: list[MediaOrder]) -> None:
+        for order in orders:
+            if not self._recorder.send(order):
+                self._stats.count("orders_deferred", camera=order.camera)  # it is repeated in a second
+
+    def _set_gauges(self) -> None:
+        for camera, scene in self._scenes.items():
+            self._stats.set("events_open", len(scene.events.open_events), camera=camera)
+            self._stats.set("hits_suppressed", scene.events.suppressed, camera=camera)
+        self._stats.set("orders_pending", len(self._orders))
+        self._stats.set("journal_last_seq", self._journal.last_seq)
+        self._stats.set("detection_log_dropped", self._detection_log.dropped)
+        for plane, receiver in (("detections", self._detections), ("health", self._health), ("media", self._media)):
+            self._stats.set("malformed", receiver.malformed, reason=plane)
+
+    def _note_alive(self, *, clean: bool) -> None:
+        self._ledger.keep(_SERVICE, msgspec.json.encode(Service(self._clock.utc_ns(), clean)))
+
+    def _is_due(self, what: str, every_s: float, now_ns: int) -> bool:
+        if now_ns < self._due_ns[what]:
+            return False
+        self._due_ns[what] = now_ns + round(every_s * NS_PER_S)
+        return True
+
+    def _new_scene(self, camera: str) -> Scene:
+        return Scene(camera, self._child.settings, _new_event_id)
+
+
+def _new_event_id(utc_ns: int) -> str:
+    """Return an id that sorts by time, is no two times the same, and is a file name everywhere."""
+    stamp = iso_utc(utc_ns).translate(str.maketrans("", "", "-:."))
+    return f"{stamp}-{secrets.token_hex(3)}"
+
+
+def _is_sound(frame: Detections) -> bool:
+    return frame.width > 0 and frame.height > 0 and len(frame.rows) % (6 * np.dtype(np.float32).itemsize) == 0
