@@ -91,7 +91,7 @@ class Health:
         self._settings = settings
         self._started_ns = self._ticked_ns = self._alive_ns = now_ns
         self._alive_utc_ns = utc_ns
-        self._was_alive = self._reported = False
+        self._was_alive = self._all_judged_once = False
         self.detector_up: bool | None = None
         self.detector_reason = "starting"
         self.detector_since_utc_ns = utc_ns
@@ -116,6 +116,8 @@ class Health:
                 health.judge(now_ns, utc_ns, self._settings.health.camera_down_s)
             else:
                 health.up = None
+        enabled = [health for name, health in self._cameras.items() if self._settings.cameras[name].enabled]
+        self._all_judged_once = self._all_judged_once or all(health.up is not None for health in enabled)
 
     def report(self) -> HealthReport | None:
         """Return the level for the events process; None at the start, until everything has been judged once.
@@ -123,10 +125,8 @@ class Health:
         What is not in the report counts as not there any more: so nothing is reported before a camera that was down
         when the daemon ended can be said to be down still. Later a camera that has just been added waits alone.
         """
-        enabled = [health for name, health in self._cameras.items() if self._settings.cameras[name].enabled]
-        if self.detector_up is None or not (self._reported or all(health.up is not None for health in enabled)):
+        if self.detector_up is None or not self._all_judged_once:
             return None
-        self._reported = True
         known = tuple(
             CameraHealth(
                 camera=name, up=health.up, state=health.state, reason=health.reason, since_utc_ns=health.up_since_utc_ns
