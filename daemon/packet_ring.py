@@ -54,10 +54,21 @@ class PacketRing:
                 start = index
         return [packet for gop in list(self._gops)[start:] for packet in gop.packets]
 
+    def time_at(self, utc_ns: int) -> int:
+        """Return the stream time of the packet that `since` would begin with; 0 when the ring is empty."""
+        times = [gop.packets[0].time_ns for gop in self._gops if gop.packets[0].utc_ns <= utc_ns]
+        oldest = self._gops[0].packets[0].time_ns if self._gops else 0
+        return times[-1] if times else oldest
+
     def covers(self, utc_ns: int) -> bool:
         """Tell whether a video packet of this instant lies in the ring, between its oldest and its newest."""
-        newest = self.newest_utc_ns
-        return newest is not None and self._gops[0].packets[0].utc_ns <= utc_ns <= newest
+        oldest, newest = self.oldest_utc_ns, self.newest_utc_ns
+        return oldest is not None and newest is not None and oldest <= utc_ns <= newest
+
+    @property
+    def oldest_utc_ns(self) -> int | None:
+        """Arrival of the oldest packet, a key frame; None when the ring is empty."""
+        return self._gops[0].packets[0].utc_ns if self._gops else None
 
     @property
     def newest_utc_ns(self) -> int | None:

@@ -18,7 +18,7 @@ import msgspec
 from .errors import MediaError
 from .fragments import FragmentWindow, Layout, read_layout
 from .segments import AV_ERRORS, SegmentNote
-from .timeline import TimedPacket, ticks_to_ns
+from .timeline import TimedPacket, ns_to_ticks, ticks_to_ns
 
 READ_BUFFER_BYTES: Final = 256 * 1024
 
@@ -45,6 +45,17 @@ class SegmentReader:
     def whole_bytes(self) -> int:
         """Bytes up to the end of the last whole fragment."""
         return self._layout.whole_bytes
+
+    def init_segment(self) -> bytes:
+        """Return the header, which announces the streams as the reader's init segment did.
+
+        Raises MediaError when the file cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                return file.read(self._layout.header_end)
+        except OSError as exc:
+            raise MediaError(f"segment {self.path} cannot be read: {exc}") from exc
 
     @property
     def is_empty(self) -> bool:
@@ -111,11 +122,12 @@ class SegmentReader:
     def _timed(self, packet: Any) -> TimedPacket:
         time_base = (packet.time_base.numerator, packet.time_base.denominator)
         since_ns = ticks_to_ns(packet.dts, time_base)
+        start = ns_to_ticks(self.note.start_time_ns, time_base)
         return TimedPacket(
             packet.stream_index,
             bytes(packet),
-            packet.pts if packet.pts is not None else packet.dts,
-            packet.dts,
+            start + (packet.pts if packet.pts is not None else packet.dts),
+            start + packet.dts,
             packet.duration or 0,
             time_base,
             packet.is_keyframe,

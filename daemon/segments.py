@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -64,15 +66,26 @@ def read_header(init_segment: bytes) -> StreamHeader:
 
     Raises MediaError when it is no MP4 header or has no video stream.
     """
-    try:
-        with av.open(io.BytesIO(init_segment), format="mp4") as container:
-            codecs = tuple(stream.codec_context.codec.canonical_name for stream in container.streams)
-            video = [stream.index for stream in container.streams.video]
-    except AV_ERRORS as exc:
-        raise MediaError(f"the stream's header cannot be read: {exc}") from exc
+    with template_streams(init_segment) as streams:
+        codecs = tuple(stream.codec_context.codec.canonical_name for stream in streams)
+        video = [stream.index for stream in streams if stream.type == "video"]
     if not video:
         raise MediaError("the stream has no video")
     return StreamHeader(init_segment, video[0], codecs)
+
+
+@contextmanager
+def template_streams(init_segment: bytes) -> Iterator[list[Any]]:
+    """Give the streams that an MP4 header announces; they carry the codecs' parameters.
+
+    Raises MediaError when it is no MP4 header.
+    """
+    try:
+        container = av.open(io.BytesIO(init_segment), format="mp4")
+    except AV_ERRORS as exc:
+        raise MediaError(f"the stream's header cannot be read: {exc}") from exc
+    with container:
+        yield list(container.streams)
 
 
 def segment_path(recordings: Path, camera: str, start_utc_ns: int) -> Path:
@@ -182,6 +195,12 @@ class SegmentWriter:
         self.durable_utc_ns = self.end_utc_ns
         return self._file.size_bytes - before_bytes
 
+    def abandon(self) -> None:
+        """Close the file as it is, after an error; it plays up to its last whole fragment."""
+        with suppress(*AV_ERRORS):
+            self._output.close()
+        self._file.close()
+
     def _interleaved_ns(self) -> int:
         """Return the stream time up to which the muxer has seen all streams that are not silent."""
         newest_ns = max(self._last_ns.values(), default=self.note.start_time_ns)
@@ -192,8 +211,8 @@ class SegmentWriter:
 def _open_output(file: _CountedFile, header: StreamHeader, note: SegmentNote) -> tuple[Any, list[Any]]:
     output = av.open(file, "w", format="mp4", options=MUX_OPTIONS)
     output.metadata["comment"] = json.dumps(asdict(note))
-    with av.open(io.BytesIO(header.init_segment), format="mp4") as template:
-        streams = [output.add_stream_from_template(stream) for stream in template.streams]
+    with template_streams(header.init_segment) as templates:
+        streams = [output.add_stream_from_template(stream) for stream in templates]
     # The header goes out now: a segment that is killed at once is still an MP4 file.
     output.start_encoding()
     return output, streams

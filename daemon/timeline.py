@@ -12,7 +12,7 @@ from typing import Final, Literal
 from .clock import NS_PER_S
 from .messages import Packet
 
-Healing = Literal["", "dts_repeated", "dts_jump", "pts_before_dts"]
+Healing = Literal["dts_repeated", "dts_jump", "pts_before_dts"]
 SMALL_STEP_BACK_NS: Final = NS_PER_S  # less is a repeated or shuffled stamp; more is a clock that was set
 JUMP_NS: Final = 10 * NS_PER_S  # ahead of the wall clock by more than this is a clock that was set
 
@@ -60,10 +60,10 @@ class _Last:
 
 
 class Timeline:
-    """The times of one connection's streams, healed; `healed` counts by kind."""
+    """The times of one connection's streams, healed."""
 
     def __init__(self, video_index: int) -> None:
-        self.healed: dict[Healing, int] = {}
+        self._healed: dict[Healing, int] = {}
         self._video_index = video_index
         self._last: dict[int, _Last] = {}
 
@@ -109,4 +109,9 @@ class Timeline:
         return step_ns < -SMALL_STEP_BACK_NS or step_ns > utc_ns - last.utc_ns + JUMP_NS
 
     def _count(self, kind: Healing) -> None:
-        self.healed[kind] = self.healed.get(kind, 0) + 1
+        self._healed[kind] = self._healed.get(kind, 0) + 1
+
+    def drain_healed(self) -> dict[Healing, int]:
+        """Return how many stamps were healed since the last call, by kind."""
+        healed, self._healed = self._healed, {}
+        return healed
