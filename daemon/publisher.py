@@ -52,7 +52,11 @@ class Publisher:
         for socket, key, endpoint in ((self._publish, "publish", publish), (self.replay, "replay", replay)):
             socket.setsockopt(zmq.HEARTBEAT_IVL, 5000)  # a peer that vanished without a word does not fill a queue
             socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15000)
-            _bind(socket, f"alerts.{key}", endpoint)
+            try:
+                _bind(socket, f"alerts.{key}", endpoint)
+            except ConfigError:
+                self.close()
+                raise
         self.publish_endpoint = _bound_to(self._publish)
         self.replay_endpoint = _bound_to(self.replay)
 
