@@ -30,6 +30,7 @@ def cross_check(tables: Tables) -> list[str]:
 
 def check_camera_url(url: str) -> str | None:
     """Return what is wrong with a camera's URL or path, without repeating it; None when nothing is."""
+    url = url.removeprefix("file://")
     scheme = _SCHEME.match(url)
     if not scheme:
         return None if Path(url).exists() else "no such file or folder, and no URL; URLs begin with rtsp:// or http://"

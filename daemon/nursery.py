@@ -17,7 +17,6 @@ from .report import ProcessReport
 from .restarts import RestartPolicy
 
 HUNG_S: Final = 5.0  # a loop comes round every 0.2 s
-DRAIN_S: Final = 5.0
 FATAL_EXIT_CODES: Final = frozenset(error.exit_code for error in (ConfigError, ModelError, DeviceError))
 UNSOUND_EXIT_CODE: Final = 5
 
@@ -120,7 +119,7 @@ class Ward:
     def _drain(self, now_s: float) -> None:
         if self._child is not None:
             self._child.terminate()
-            self._drain_until_s = now_s + DRAIN_S
+            self._drain_until_s = now_s + self.spec.drain_s
 
     def _is_hung(self, child: ChildProcess, now_s: float) -> bool:
         last_s = child.heartbeat.last_s()

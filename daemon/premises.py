@@ -41,6 +41,11 @@ def _make(key: str, folder: Path) -> None:
         raise ConfigError(f"service.{key}: {folder} cannot be written by user id {os.geteuid()}")
 
 
+def _lives(pid: str) -> bool:
+    """Return whether the daemon that took the lock lives; else only its children still drain."""
+    return pid.isascii() and pid.isdigit() and Path(f"/proc/{pid}").exists()
+
+
 def _lock(key: str, folder: Path, patience_s: float) -> int:
     path = folder / LOCK_NAME
     try:
@@ -53,8 +58,8 @@ def _lock(key: str, folder: Path, patience_s: float) -> int:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except OSError as exc:
-            if time.monotonic() >= end_s:
-                holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            if time.monotonic() >= end_s or _lives(holder):
                 os.close(fd)
                 raise ConfigError(
                     f"service.{key}: another leptond (process {holder}) works in {folder}; "

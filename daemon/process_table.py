@@ -39,6 +39,11 @@ class ProcessSpec:
         return 600.0 if self.role == "worker" else 120.0
 
     @property
+    def drain_s(self) -> float:
+        """Return how long it may take to end when asked: the recorder finishes files."""
+        return 10.0 if self.role == "recorder" else 5.0
+
+    @property
     def is_vital(self) -> bool:
         """Return whether its fatal error ends the daemon; a camera's never does."""
         return self.role != "reader"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from daemon.errors import ConfigError, DeviceError, ModelError
-from daemon.nursery import DRAIN_S
-from daemon.process_table import START_ORDER
+from daemon.process_table import process_table
+from daemon.settings import Settings
 
 UNIT = Path(__file__).parents[2] / "systemd" / "leptond.service"
 INSTALL = UNIT.parent / "install.sh"
@@ -68,7 +68,8 @@ def test_the_unit_agrees_with_the_code() -> None:
 
     fatal = {error.exit_code for error in (ConfigError, ModelError, DeviceError)}
     assert {int(code) for code in service["RestartPreventExitStatus"].split()} == fatal
-    assert int(service["TimeoutStopSec"]) > DRAIN_S * len(START_ORDER)
+    table = process_table(Settings.model_validate({"cameras": {"gate": {"url": "x"}}}))
+    assert int(service["TimeoutStopSec"]) > sum(spec.drain_s for spec in table)
     assert service["Type"] == "notify"
     assert service["NotifyAccess"] == "main"
 
