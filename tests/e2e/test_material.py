@@ -28,7 +28,7 @@ USER, PASSWORD = "viewer", "s3cret-of-the-gate"
 
 @pytest.fixture(scope="session")
 def yolox(material: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A published detector, adopted by the command that users run."""
+    """Adopt a published detector by the command that users run."""
     path = tmp_path_factory.mktemp("models") / "yolox_nano.onnx"
     source = material / "models" / "yolox_nano_416x416.onnx"
     adopt = [sys.executable, "-m", "export.cli", "adopt", str(source), "--labels", "coco", "--out", str(path)]
