@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import json
 import os
 import sys
@@ -65,8 +64,7 @@ def parser(command: str = "") -> argparse.ArgumentParser:
     _register_run(subparsers)
     _register_schema(subparsers)
     for module in [COMMANDS[command]] if command in COMMANDS else COMMANDS.values():
-        if importlib.util.find_spec(f".{module}", __package__):  # TEMPORARY
-            importlib.import_module(f".{module}", __package__).register(subparsers)
+        importlib.import_module(f".{module}", __package__).register(subparsers)
     for each in subparsers.choices.values():
         _add_config(each)
     return root

@@ -13,11 +13,11 @@ import msgspec
 from .clock import NS_PER_S, Clock
 from .control import Answer
 from .health import CameraNow, DetectorNow, Health
-from .messages import CameraStatus, ProcessStats
+from .messages import CameraStatus
 from .nursery import Nursery
 from .report import CameraReport, DetectorReport, DiskReport, Report
 from .settings import Settings
-from .telemetry import Telemetry
+from .telemetry import Growth, Telemetry
 
 FRAMES_IN: Final = "frames_decoded"
 FRAMES_INFERRED: Final = "frames_inferred"
@@ -31,6 +31,19 @@ def package_version() -> str:
         return version("leptond")
     except PackageNotFoundError:
         return "unknown"
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """What is looked up once a report, and used for every camera."""
+
+    now_s: float
+    window_s: float
+    pids: dict[str, int]
+    growth: Growth
+
+    def per_s(self, counter: str, camera: str = "") -> float:
+        return sum(self.growth[counter, camera].values()) / self.window_s if self.window_s else 0.0
 
 
 @dataclass
@@ -52,7 +65,7 @@ class Reporter:
 
     def detector_now(self) -> DetectorNow:
         """Return whether the worker lives and serves."""
-        stats = self._fresh("worker")
+        stats = self.telemetry.fresh("worker", self.nursery.pids().get("worker"), self._now_s())
         if stats is not None and stats.worker is not None:
             return DetectorNow(alive=True, reason="")
         last_end = next((p.last_end for p in self.nursery.reports(self._now_s()) if p.name == "worker"), "")
@@ -60,8 +73,9 @@ class Reporter:
 
     def cameras_now(self) -> dict[str, CameraNow]:
         """Return what is known of each enabled camera."""
+        pids, now_s = self.nursery.pids(), self._now_s()
         return {
-            name: CameraNow(self._camera_status(name), self.telemetry.inferred(name))
+            name: CameraNow(self._camera_status(name, pids, now_s), self.telemetry.inferred(name))
             for name, camera in self.settings.cameras.items()
             if camera.enabled
         }
@@ -76,28 +90,29 @@ class Reporter:
     def report(self, *, ready: bool) -> Report:
         """Return the whole report."""
         now_s = self._now_s()
+        moment = _Moment(now_s, self.telemetry.window_s(now_s), self.nursery.pids(), self.telemetry.growth())
         uptime_s = (self.clock.monotonic_ns() - self._started_ns) / NS_PER_S
         sequence = self.telemetry.gauge("journal_last_seq")
-        detector, disk = self._detector(), self._disk()
+        detector, disk = self._detector(moment), self._disk()
         return Report(
             version=package_version(),
             pid=os.getpid(),
             started_utc_ns=self._started_utc_ns,
             uptime_s=uptime_s,
-            window_s=self.telemetry.window_s(now_s),
+            window_s=moment.window_s,
             ready=ready,
             problems=tuple(self._problems(detector, disk)),
             detector=detector,
-            cameras=tuple(self._camera(name) for name in self.settings.cameras),
+            cameras=tuple(self._camera(name, moment) for name in self.settings.cameras),
             latencies=self.telemetry.percentiles(),
             last_sequence=None if sequence is None else int(sequence),
             disk=disk,
             processes=self.nursery.reports(now_s),
         )
 
-    def _camera(self, name: str) -> CameraReport:
+    def _camera(self, name: str, moment: _Moment) -> CameraReport:
         state, reason, since_utc_ns, up = self.health.state(name)
-        status = self._camera_status(name)
+        status = self._camera_status(name, moment.pids, moment.now_s)
         return CameraReport(
             name=name,
             state=state,
@@ -107,24 +122,24 @@ class Reporter:
             record=msgspec.structs.asdict(status.record) if status and status.record else None,
             detect=msgspec.structs.asdict(status.detect) if status and status.detect else None,
             reconnects=status.reconnects if status else 0,
-            fps_in=self._per_s(FRAMES_IN, name),
-            fps_inferred=self._per_s(FRAMES_INFERRED, name),
-            dropped=self.telemetry.grown(FRAMES_DROPPED, name),
+            fps_in=moment.per_s(FRAMES_IN, name),
+            fps_inferred=moment.per_s(FRAMES_INFERRED, name),
+            dropped=dict(moment.growth[FRAMES_DROPPED, name]),
             seconds=self.health.seconds(name),
         )
 
-    def _detector(self) -> DetectorReport:
-        stats = self._fresh("worker")
+    def _detector(self, moment: _Moment) -> DetectorReport:
+        stats = self.telemetry.fresh("worker", moment.pids.get("worker"), moment.now_s)
         worker = stats.worker if stats else None
-        runs = sum(self.telemetry.grown("batches").values())
-        frames = sum(self.telemetry.grown("batch_frames").values())
+        runs = sum(moment.growth["batches", ""].values())
+        frames = sum(moment.growth["batch_frames", ""].values())
         return DetectorReport(
             up=bool(self.health.detector_up),
             reason=self.health.detector_reason,
             since_utc_ns=self.health.detector_since_utc_ns,
             worker=msgspec.structs.asdict(worker) if worker else None,
             batch_fill=frames / runs if runs else None,
-            runs_per_s=self._per_s("batches", ""),
+            runs_per_s=moment.per_s("batches"),
         )
 
     def _disk(self) -> DiskReport | None:
@@ -158,16 +173,10 @@ class Reporter:
                 problems.append(f"camera {name} is down: {state}" + (f" ({reason})" if reason else ""))
         return problems
 
-    def _per_s(self, counter: str, camera: str) -> float:
-        window_s = self.telemetry.window_s(self._now_s())
-        return sum(self.telemetry.grown(counter, camera).values()) / window_s if window_s else 0.0
-
-    def _camera_status(self, name: str) -> CameraStatus | None:
-        stats = self._fresh(f"camera {name}")
+    def _camera_status(self, name: str, pids: dict[str, int], now_s: float) -> CameraStatus | None:
+        process = f"camera {name}"
+        stats = self.telemetry.fresh(process, pids.get(process), now_s)
         return stats.camera if stats else None
-
-    def _fresh(self, process: str) -> ProcessStats | None:
-        return self.telemetry.fresh(process, self.nursery.pids().get(process), self._now_s())
 
     def _now_s(self) -> float:
         return self.clock.monotonic_ns() / NS_PER_S

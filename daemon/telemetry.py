@@ -19,6 +19,7 @@ _FRESH_S: Final = 3.5  # they come once a second
 
 CounterKey = tuple[str, str, str, str]  # process, name, camera, reason
 LatencyKey = tuple[str, str, str]  # process, name, camera
+Growth = defaultdict[tuple[str, str], defaultdict[str, float]]  # (name, camera) → reason → growth
 
 
 @dataclass
@@ -78,14 +79,14 @@ class Telemetry:
         """Return how far back differences go."""
         return now_s - self._past[0][0] if self._past else 0.0
 
-    def grown(self, name: str, camera: str = "", process: str | None = None) -> dict[str, float]:
-        """Return reason → how much a counter grew in the window, over all processes or one."""
+    def growth(self) -> Growth:
+        """Return how much every counter grew in the window, added up over the processes."""
         past = self._past[0][1].counters if self._past else {}
-        found: defaultdict[str, float] = defaultdict(float)
+        found: Growth = defaultdict(lambda: defaultdict(float))
         for key, value in self.totals.counters.items():
-            if key[1] == name and key[2] == camera and process in {None, key[0]}:
-                found[key[3]] += value - past.get(key, 0.0)
-        return dict(found)
+            _, name, camera, reason = key
+            found[name, camera][reason] += value - past.get(key, 0.0)
+        return found
 
     def inferred(self, camera: str) -> float:
         """Return how many frames of the camera have been through the detector."""

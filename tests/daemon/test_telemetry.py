@@ -36,7 +36,7 @@ def test_growth_and_percentiles_are_those_of_the_window() -> None:
         telemetry.remember(float(second))
 
     assert telemetry.window_s(100.0) == 60
-    assert telemetry.grown("frames_inferred", "gate") == {"": 600}
+    assert telemetry.growth()["frames_inferred", "gate"] == {"": 600}
     (inference,) = telemetry.percentiles()
     assert inference.count == 60
     assert 10 < inference.p50_ms <= 15
