@@ -9,36 +9,39 @@ blind. What a track, a rule or an event is, is not decided here.
 from __future__ import annotations
 
 import secrets
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
 import structlog
 import zmq
 
-from .alert_schema import Alert, Health, Heartbeat, Passport, alert_of, media_of, utc_ns_of
-from .alert_schema import encode as encode_json
+from .alert_desk import AlertDesk
+from .alert_schema import Alert, Health, Heartbeat, Passport
 from .clock import NS_PER_MS, NS_PER_S, iso_utc, utc_of
 from .detection_log import DetectionLog
 from .health_edges import edges, forgotten
 from .journal import Journal
 from .ledger import Ledger
-from .lifecycle import Transition
-from .messages import Detections, HealthReport, MediaOrder, MediaReady
-from .orders import Orders, paths_of
+from .messages import Detections, HealthReport, MediaReady
+from .orders import Orders
+from .orders import decode as decode_order
 from .process import LOOP_S, Child
 from .publisher import Publisher
 from .rules import unknown_labels
 from .scene import Scene
-from .wire import Receiver, Sender
+from .wire import Receiver
 
 DETECTIONS_A_TURN: Final = 200  # bounds a turn; ZeroMQ holds what waits
 ALIVE_EVERY_S: Final = 5.0  # how often the journal notes that somebody is watching; the error of `blind_s`
 RETENTION_EVERY_S: Final = 60.0
 DRAIN_S: Final = 2.0
 DRAIN_QUIET_MS: Final = 100  # nothing came for so long: nothing more is on its way
+PRIVATE: Final = ("ipc://", "inproc://", "tcp://127.", "tcp://localhost", "tcp://[::1]")
 _SERVICE: Final = "service"
 
+T = TypeVar("T")
 log = structlog.get_logger()
 
 
@@ -69,7 +72,7 @@ class Sink:
         self._child, self._clock, self._stats = child, child.clock, child.stats
         state_dir = settings.service.state_dir
         self._journal = Journal(state_dir / "journal.db")
-        self._publisher = Publisher(settings.alerts.publish, settings.alerts.replay)
+        self._publisher = self._bind()
         self._ledger = Ledger(self._journal, self._publisher, child.clock, child.stats)
         self._detection_log = DetectionLog(
             state_dir / "detections.db", child.clock, settings.alerts.keep_detections_days
@@ -77,13 +80,12 @@ class Sink:
         self._detections = Receiver[Detections](child.endpoint("detections"), Detections)
         self._health = Receiver[HealthReport](child.endpoint("health"), HealthReport)
         self._media = Receiver[MediaReady](child.endpoint("media"), MediaReady)
-        self._recorder = Sender[MediaOrder](child.endpoint("orders"), linger_ms=500)
-        self._orders = Orders(self._journal.state("order:").values())
+        orders = Orders(self._stored("order:", decode_order).values())
+        self._desk = AlertDesk(child, self._ledger, orders)
         self._told = {key.removeprefix("health:"): level for key, level in self._journal.state("health:").items()}
         self._scenes = {camera: self._new_scene(camera) for camera in settings.cameras}
         self._due_ns = {"second": 0, "alive": 0, "retention": 0}
         self._labels: tuple[str, ...] | None = None
-        self._new_orders: list[MediaOrder] = []
         self._poller = zmq.Poller()
         for socket in (self._detections.socket, self._health.socket, self._media.socket, self._publisher.replay):
             self._poller.register(socket, zmq.POLLIN)
@@ -93,8 +95,7 @@ class Sink:
     def start(self) -> None:
         """Say since when nobody watched, and close what was left open."""
         now_utc_ns = self._clock.utc_ns()
-        stored = self._journal.state(_SERVICE).get(_SERVICE)
-        last = None if stored is None else msgspec.json.decode(stored, type=Service)
+        last = self._stored(_SERVICE, msgspec.json.Decoder(Service).decode).get(_SERVICE)
         blind_s = None if last is None else round(max(0, now_utc_ns - last.alive_utc_ns) / NS_PER_S, 3)
         self._ledger.tell(
             Health(
@@ -107,11 +108,13 @@ class Sink:
                 clean=None if last is None else last.clean,
             )
         )
-        for key, value in self._journal.state("event:").items():
-            self._close_left_open(key, msgspec.json.decode(value, type=Alert))
+        for alert in self._stored("event:", msgspec.json.Decoder(Alert).decode).values():
+            self._desk.close_left_open(alert)
         self._note_alive(clean=False)
         self._ledger.commit()
-        log.info("events_started", blind_s=blind_s, last_seq=self._journal.last_seq, pending_orders=len(self._orders))
+        log.info(
+            "events_started", blind_s=blind_s, last_seq=self._journal.last_seq, pending_orders=self._desk.orders_pending
+        )
 
     def turn(self, wait_s: float) -> None:
         """Wait for something to do, at most so long, and do it."""
@@ -134,7 +137,7 @@ class Sink:
             self._publisher.answer(self._journal)
         now_ns = self._clock.monotonic_ns()
         for scene in self._scenes.values():
-            self._tell(scene.close("restart", now_ns))
+            self._desk.tell(scene.close("restart", now_ns))
         utc = iso_utc(self._clock.utc_ns())
         self._ledger.tell(Health(seq=0, utc=utc, kind="stopped", severity="info"))
         self._note_alive(clean=True)
@@ -145,8 +148,19 @@ class Sink:
     def close(self) -> None:
         """Close sockets and files; nothing that was committed is lost by it."""
         self._detection_log.close()
-        for end in (self._detections, self._health, self._media, self._recorder, self._publisher, self._journal):
+        for end in (self._detections, self._health, self._media, self._desk, self._publisher, self._journal):
             end.close()
+
+    def _stored(self, prefix: str, decode: Callable[[bytes], T]) -> dict[str, T]:
+        """Return what the journal's state holds; what another version of the program wrote may be unreadable."""
+        found = {}
+        for key, value in self._journal.state(prefix).items():
+            try:
+                found[key] = decode(value)
+            except msgspec.MsgspecError as exc:
+                log.warning("state_not_understood", key=key, error=str(exc))
+                self._ledger.keep(key, None)
+        return found
 
     # --- what comes in -------------------------------------------------------------------------------
 
@@ -160,7 +174,7 @@ class Sink:
             self._compare(report)
             taken += 1
         while (ready := self._media.receive()) is not None:
-            self._report(ready)
+            self._desk.report(ready)
             taken += 1
         return taken
 
@@ -184,7 +198,7 @@ class Sink:
         self._detection_log.add(frame, captured_utc_ns)
         if transitions:
             decided_ns = self._clock.monotonic_ns()
-            self._tell(transitions, Passport(frame, captured_utc_ns, received_ns, decided_ns))
+            self._desk.tell(transitions, Passport(frame, captured_utc_ns, received_ns, decided_ns))
 
     def _compare(self, report: HealthReport) -> None:
         for subject in forgotten(report, self._told):
@@ -196,49 +210,7 @@ class Sink:
             self._ledger.tell(edge.message)
             log.info("health_changed", kind=edge.message.kind, camera=edge.camera, reason=edge.message.reason)
             if edge.message.kind == "camera.down" and edge.camera in self._scenes:
-                self._tell(self._scenes[edge.camera].close("camera_down", self._clock.monotonic_ns()))
-
-    def _report(self, ready: MediaReady) -> None:
-        if not self._orders.take(ready):
-            return  # told already: orders repeat until they are answered, so answers repeat as well
-        self._ledger.tell(media_of(ready, self._clock.utc_ns()))
-        self._ledger.keep(f"order:{ready.event_id}", self._orders.stored(ready.event_id))
-        if ready.error is not None:
-            self._stats.count("media_failed", camera=ready.camera, reason=ready.kind)
-            log.warning("media_failed", camera=ready.camera, event_id=ready.event_id, error=ready.error)
-
-    # --- what is decided -----------------------------------------------------------------------------
-
-    def _tell(self, transitions: list[Transition], passport: Passport | None = None) -> None:
-        for transition in transitions:
-            event = transition.event
-            paths = paths_of(event.camera, event.id, event.started_utc_ns) if self._is_recorded(event.camera) else None
-            alert = alert_of(transition, self._clock.utc_ns(), paths, passport)
-            captured_ns = passport.detections.captured_ns if passport else None
-            self._ledger.tell(alert, captured_ns)
-            self._ledger.keep(f"event:{event.id}", None if transition.stage == "closed" else encode_json(alert))
-            if transition.stage == "opened" and paths is not None:
-                self._order(event.id, self._orders.place(event, paths))
-            elif transition.stage == "closed":
-                self._order(event.id, self._orders.finish(event.id, event.moment.utc_ns))
-
-    def _is_recorded(self, camera: str) -> bool:
-        settings = self._child.settings
-        return camera in settings.cameras and settings.recording_of(camera).mode != "off"
-
-    def _order(self, event_id: str, order: MediaOrder | None) -> None:
-        if order is not None:
-            self._new_orders.append(order)
-            self._ledger.keep(f"order:{event_id}", self._orders.stored(event_id))
-
-    def _close_left_open(self, key: str, alert: Alert) -> None:
-        utc_ns = self._clock.utc_ns()
-        closed = msgspec.structs.replace(
-            alert, stage="closed", reason="restart", utc=iso_utc(utc_ns), ended_utc=alert.updated_utc, latency=None
-        )
-        self._ledger.tell(closed)
-        self._ledger.keep(key, None)
-        self._order(alert.event_id, self._orders.finish(alert.event_id, utc_ns_of(alert.updated_utc)))
+                self._desk.tell(self._scenes[edge.camera].close("camera_down", self._clock.monotonic_ns()))
 
     def _check_labels(self) -> None:
         """Tell of rules that wait for what the model does not know, once for each such set."""
@@ -258,48 +230,44 @@ class Sink:
         settings, now_ns = self._child.settings, self._clock.monotonic_ns()
         self._detection_log.keep_days = settings.alerts.keep_detections_days
         for camera in set(self._scenes) - set(settings.cameras):
-            self._tell(self._scenes.pop(camera).close("rule_removed", now_ns))
+            self._desk.tell(self._scenes.pop(camera).close("rule_removed", now_ns))
         for camera in settings.cameras:
             if camera in self._scenes:
-                self._tell(self._scenes[camera].reload(settings, now_ns))
+                self._desk.tell(self._scenes[camera].reload(settings, now_ns))
             else:
                 self._scenes[camera] = self._new_scene(camera)
         if self._labels is not None:
             self._check_labels()
+        bound = (self._publisher.publish_setting, self._publisher.replay_setting)
+        if bound != (settings.alerts.publish, settings.alerts.replay):
+            self._rebind()
 
     # --- what goes out -------------------------------------------------------------------------------
 
     def _commit(self) -> None:
         self._ledger.commit()
-        orders, self._new_orders = self._new_orders, []
-        self._send_orders(orders)
+        self._desk.send_new_orders()
 
     def _each_second(self, now_ns: int) -> None:
         for scene in self._scenes.values():
-            self._tell(scene.expire(now_ns))
-        for ready in self._orders.overdue(self._clock.utc_ns()):
-            self._report(ready)
+            self._desk.tell(scene.expire(now_ns))
+        self._desk.give_up_overdue()
         if self._is_due("alive", ALIVE_EVERY_S, now_ns):
             self._note_alive(clean=False)
         self._commit()
         utc_ns = self._clock.utc_ns()
         self._publisher.publish(Heartbeat(seq=self._journal.last_seq, utc=iso_utc(utc_ns), journal=self._journal.id))
-        self._send_orders(self._orders.all())
+        self._desk.repeat_orders()
         self._detection_log.flush()
         if self._is_due("retention", RETENTION_EVERY_S, now_ns):
             self._journal.delete_before(utc_ns - round(self._child.settings.alerts.keep_days * 86400 * NS_PER_S))
         self._set_gauges()
 
-    def _send_orders(self, orders: list[MediaOrder]) -> None:
-        for order in orders:
-            if not self._recorder.send(order):
-                self._stats.count("orders_deferred", camera=order.camera)  # it is repeated in a second
-
     def _set_gauges(self) -> None:
         for camera, scene in self._scenes.items():
             self._stats.set("events_open", len(scene.events.open_events), camera=camera)
             self._stats.set("hits_suppressed", scene.events.suppressed, camera=camera)
-        self._stats.set("orders_pending", len(self._orders))
+        self._stats.set("orders_pending", self._desk.orders_pending)
         self._stats.set("journal_last_seq", self._journal.last_seq)
         self._stats.set("detection_log_dropped", self._detection_log.dropped)
         for plane, receiver in (("detections", self._detections), ("health", self._health), ("media", self._media)):
@@ -313,6 +281,19 @@ class Sink:
             return False
         self._due_ns[what] = now_ns + round(every_s * NS_PER_S)
         return True
+
+    def _bind(self) -> Publisher:
+        alerts = self._child.settings.alerts
+        for endpoint in (alerts.publish, alerts.replay):
+            if not endpoint.startswith(PRIVATE):
+                log.warning("alerts_readable_by_network", endpoint=endpoint, remedy="a firewall or a tunnel")
+        return Publisher(alerts.publish, alerts.replay)
+
+    def _rebind(self) -> None:
+        self._poller.unregister(self._publisher.replay)
+        self._publisher.close()
+        self._publisher = self._ledger.publisher = self._bind()
+        self._poller.register(self._publisher.replay, zmq.POLLIN)
 
     def _new_scene(self, camera: str) -> Scene:
         return Scene(camera, self._child.settings, _new_event_id)

@@ -27,7 +27,7 @@ class Ledger:
 
     def __init__(self, journal: Journal, publisher: Publisher, clock: Clock, stats: Stats) -> None:
         self.journal = journal
-        self._publisher = publisher
+        self.publisher = publisher
         self._clock = clock
         self._stats = stats
         self._drafts: list[_Draft] = []
@@ -68,6 +68,6 @@ class Ledger:
             latency = msgspec.structs.replace(message.latency, sent_ms=round(sent_ms, 2))
             message = msgspec.structs.replace(message, latency=latency)
             self._stats.latency("alert", sent_ms, camera=message.camera)
-        self._publisher.publish(message)
+        self.publisher.publish(message)
         if isinstance(message, Alert):
             self._stats.count("alerts_published", camera=message.camera, reason=message.stage)

@@ -27,16 +27,16 @@ class Pending(msgspec.Struct, frozen=True):
     missing: tuple[str, ...] = KINDS
 
 
-encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Pending).decode
 
 
 class Orders:
     """All pending orders."""
 
-    def __init__(self, stored: Iterable[bytes] = ()) -> None:
-        """Begin with what `stored` returned in an earlier life."""
-        self._pending = {pending.order.event_id: pending for pending in map(decode, stored)}
+    def __init__(self, pending: Iterable[Pending] = ()) -> None:
+        """Begin with what was pending in an earlier life."""
+        self._pending = {each.order.event_id: each for each in pending}
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -97,9 +97,9 @@ class Orders:
         ]
 
     def stored(self, event_id: str) -> bytes | None:
-        """Return what the journal is to keep about an event's order; None when nothing is pending."""
+        """Return what the journal is to keep about an event's order, for `decode`; None when nothing is pending."""
         pending = self._pending.get(event_id)
-        return None if pending is None else encode(pending)
+        return None if pending is None else _encode(pending)
 
 
 def paths_of(camera: str, event_id: str, utc_ns: int) -> Paths:

@@ -41,6 +41,7 @@ class Publisher:
 
     def __init__(self, publish: str, replay: str) -> None:
         """Bind both; raises ConfigError, naming the key, when an endpoint cannot be bound."""
+        self.publish_setting, self.replay_setting = publish, replay
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._publish = context.socket(zmq.PUB)
         self._publish.setsockopt(zmq.SNDHWM, PUBLISH_HIGH_WATER)

@@ -328,6 +328,31 @@ def test_a_reload_keeps_open_events_and_takes_new_rules(around: Surroundings) ->
     assert [m["reason"] for m in around.heard if m.get("kind") == "rule.unknown_label"] == ["rule cars: unicorn"]
 
 
+def test_a_reload_moves_the_sockets_and_takes_cameras_in_and_out(around: Surroundings, folder: Path) -> None:
+    """Subscribers at the new endpoint are served by the same process, with the same journal."""
+    changed = around.settings.model_dump(mode="json")
+    changed["alerts"]["publish"] = f"ipc://{folder}/moved"
+    changed["cameras"] = {"attic": {"url": "rtsp://attic"}}
+    with around.start() as events:
+        around.see(PERSON, frames=5)
+        around.wait_alerts("opened", 1)
+        around.subscriber.connect(changed["alerts"]["publish"])
+        events.reload(Settings.model_validate(changed))
+        before = len(around.heartbeats())
+        wait_for(lambda: len(around.heartbeats()) > before + 1, "heartbeats from the new endpoint")
+        around.see(PERSON, camera="attic", frames=5)
+        wait_for(lambda: any(a["camera"] == "attic" for a in around.alerts("opened")), "an alert of the new camera")
+        assert events.stop() == 0
+
+    steps = [(p["camera"], p["stage"], p["reason"]) for p in around.journal() if p["type"] == "alert"]
+    assert steps == [
+        ("gate", "opened", None),
+        ("gate", "closed", "rule_removed"),
+        ("attic", "opened", None),
+        ("attic", "closed", "restart"),
+    ]
+
+
 def test_a_camera_that_is_not_recorded_has_alerts_without_paths(folder: Path) -> None:
     """And nothing is ordered."""
     around = Surroundings(folder, recording={"mode": "off"})

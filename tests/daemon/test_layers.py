@@ -16,10 +16,10 @@ LAYERS: dict[str, int] = {
             "wire ring heartbeat known_answer runner capture letterbox streamheader model segments fragments segment_reader clips snapshot retention journal detection_log publisher ledger"
             " recording_index recording_check sdnotify",
             "process",
-            "reader worker events recorder camera_recorder media_worker media_desk",
+            "alert_desk reader worker events recorder camera_recorder media_worker media_desk",
             "process_table health control children restarts report telemetry nursery premises signals reporting supervisor metrics"
             " status check tail child",
-            "cli clip_command doctor_command demo harvest explain",
+            "cli clip_command doctor demo harvest explain",
         ]
     )
     for name in names.split()

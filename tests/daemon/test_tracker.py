@@ -203,7 +203,7 @@ def test_iou_of_known_boxes() -> None:
 @pytest.mark.material
 @pytest.mark.parametrize(
     ("video", "fps", "most_switches", "most_tracks"),
-    [("PETS09-S2L1_first300", 10, 6, 18), ("TUD-Stadtmitte", 25, 20, 16)],
+    [("PETS09-S2L1_first300", 10, 6, 15), ("TUD-Stadtmitte", 25, 3, 12)],
 )
 def test_people_in_real_scenes_keep_their_numbers(
     material: Path, video: str, fps: int, most_switches: int, most_tracks: int

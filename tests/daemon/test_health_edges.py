@@ -1,0 +1,58 @@
+"""Health: levels in, edges out, each once."""
+
+import pytest
+
+from daemon.health_edges import DETECTOR, DOWN, UP, edges, forgotten
+from daemon.messages import CameraHealth, CameraState, HealthReport
+
+
+def report(*cameras: tuple[str, bool, CameraState], detector_up: bool = True) -> HealthReport:
+    return HealthReport(
+        cameras=tuple(
+            CameraHealth(camera=name, up=up, state=state, reason="timeout", since_utc_ns=10**18)
+            for name, up, state in cameras
+        ),
+        detector_up=detector_up,
+        detector_reason="",
+        detector_since_utc_ns=10**18,
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "up", "state", "kinds"),
+    [
+        ({}, True, "seen", ["camera.up"]),
+        ({}, True, "no_signal", []),  # not down yet, never seen: nothing is known
+        ({}, False, "no_signal", ["camera.down"]),
+        ({"camera.gate": UP}, True, "seen", []),
+        ({"camera.gate": UP}, True, "frozen", []),
+        ({"camera.gate": UP}, False, "frozen", ["camera.down"]),
+        ({"camera.gate": DOWN}, False, "no_signal", []),
+        ({"camera.gate": DOWN}, True, "seen", ["camera.up"]),
+        ({"camera.gate": UP}, False, "disabled", []),
+    ],
+)
+def test_a_camera_is_told_of_when_it_changes(told: dict, up: bool, state: CameraState, kinds: list[str]) -> None:
+    """Compared with what was told last, not with the last report."""
+    found = edges(report(("gate", up, state)), told | {DETECTOR: UP}, 0)
+
+    assert [edge.message.kind for edge in found] == kinds
+
+
+@pytest.mark.parametrize(
+    ("told", "up", "kinds"),
+    [({}, True, ["detector.up"]), ({DETECTOR: UP}, False, ["detector.down"]), ({DETECTOR: DOWN}, False, [])],
+)
+def test_the_detector_is_told_of_when_it_changes(told: dict, up: bool, kinds: list[str]) -> None:
+    """Without a detector nothing is seen, which is critical."""
+    found = edges(report(detector_up=up), told, 0)
+
+    assert [edge.message.kind for edge in found] == kinds
+    assert [edge.message.severity for edge in found] == ["critical" if k.endswith("down") else "info" for k in kinds]
+
+
+def test_a_camera_that_is_gone_or_switched_off_begins_anew() -> None:
+    """Other subjects of health stay."""
+    told = {"camera.gate": DOWN, "camera.yard": UP, "camera.old": UP, DETECTOR: UP, "rule.unknown_label": b"x"}
+
+    assert forgotten(report(("gate", True, "seen"), ("yard", False, "disabled")), told) == ["camera.yard", "camera.old"]
