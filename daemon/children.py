@@ -28,14 +28,21 @@ class ChildProcess:
     """A started child. Start a new one instead of restarting it: the old heartbeat says nothing about the new life."""
 
     def __init__(self, role: str, name: str, settings: bytes, lock_fds: tuple[int, ...] = ()) -> None:
+        """Start it. Raises OSError when the system has no room for another process."""
         self.name = name
         self._settings_fd = os.memfd_create("leptond-settings")
         self._write_settings(settings)
         self.heartbeat = Heartbeat.create(name.replace(" ", "-"))
         fds = (self._settings_fd, self.heartbeat.fd)
         command = [sys.executable, "-P", "-c", _ENTRY, role, name, *map(str, fds)]
-        # A group of its own: Ctrl-C on a terminal is for the supervisor, which stops the children in order.
-        self.process = subprocess.Popen(command, pass_fds=(*fds, *lock_fds), stdin=subprocess.DEVNULL, process_group=0)
+        try:
+            # A group of its own: Ctrl-C on a terminal is for the supervisor, which stops the children in order.
+            self.process = subprocess.Popen(
+                command, pass_fds=(*fds, *lock_fds), stdin=subprocess.DEVNULL, process_group=0
+            )
+        except OSError:
+            self.close()
+            raise
 
     @property
     def pid(self) -> int:
@@ -56,9 +63,8 @@ class ChildProcess:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it now, whatever it does, and wait for the kernel to have done so."""
+        """End it now, whatever it does; a process that waits for a dead disk or GPU ends when the kernel lets it."""
         self._signal(signal.SIGKILL)
-        self.process.wait(timeout=10)
 
     def close(self) -> None:
         """Give its memory back; the process must have ended."""

@@ -40,7 +40,7 @@ class Ward:
         self._started_s = 0.0
         self._start_at_s = 0.0
         self._drain_until_s: float | None = None  # while it was asked to end
-        self._hung = False
+        self._killed = False  # by us
 
     @property
     def is_gone(self) -> bool:
@@ -62,14 +62,13 @@ class Ward:
                 self._start(now_s)
         elif (code := self._child.exit_code()) is not None:
             self._ended(self._child, code, now_s)
+        elif self._killed:
+            return  # by now it is the kernel's
         elif self._drain_until_s is not None:
             if now_s >= self._drain_until_s:
-                log.warning("process_killed", child=self.spec.name, reason="not drained in time")
-                self._child.kill()
+                self._kill(self._child, "not_drained")
         elif judge and self._is_hung(self._child, now_s):
-            log.error("process_hung", child=self.spec.name, pid=self._child.pid)
-            self._hung = True
-            self._child.kill()
+            self._kill(self._child, "hung")
 
     def replace(self, spec: ProcessSpec, now_s: float) -> None:
         """Let the process end and start again as `spec`."""
@@ -112,9 +111,20 @@ class Ward:
 
     def _start(self, now_s: float) -> None:
         spec = self.spec
-        self._child = ChildProcess(spec.role, spec.name, settings_bytes(spec.settings), self._lock_fds)
+        try:
+            self._child = ChildProcess(spec.role, spec.name, settings_bytes(spec.settings), self._lock_fds)
+        except OSError as exc:  # no memory, no process, no file descriptor: others may give theirs back
+            delay_s = self._policy.delay_s(0.0)
+            self._start_at_s = now_s + delay_s
+            log.error("process_not_started", child=spec.name, error=str(exc), retry_in_s=round(delay_s, 2))  # noqa: TRY400
+            return
         self._started_s = now_s
         log.info("process_started", child=spec.name, pid=self._child.pid)
+
+    def _kill(self, child: ChildProcess, reason: str) -> None:
+        log.error("process_killed", child=self.spec.name, pid=child.pid, reason=reason)
+        self._killed = True
+        child.kill()
 
     def _drain(self, now_s: float) -> None:
         if self._child is not None:
@@ -129,12 +139,12 @@ class Ward:
 
     def _ended(self, child: ChildProcess, code: int, now_s: float) -> None:
         child.close()
-        asked, self._child, self._drain_until_s = self._drain_until_s is not None, None, None
+        asked, killed = self._drain_until_s is not None, self._killed
+        self._child, self._drain_until_s, self._killed = None, None, False
         if asked:
             log.info("process_stopped", child=self.spec.name, exit_code=code)
             return
-        self.last_end = _end_reason(code, hung=self._hung)
-        self._hung = False
+        self.last_end = _end_reason(code, hung=killed)
         if code in FATAL_EXIT_CODES and self.spec.is_vital:
             self.fatal_exit_code = code
             self.wanted = False

@@ -20,11 +20,12 @@ from .clock import NS_PER_S, Clock, SystemClock
 from .control import Answer, ControlServer
 from .errors import ConfigError
 from .health import Health
+from .log import configure_logging
 from .messages import HealthReport, ProcessStats
 from .metrics import MetricsEndpoint
 from .nursery import Nursery
 from .premises import prepare
-from .process_table import STOP_ORDER, changes, process_table
+from .process_table import STOP_ORDER, Role, changes, process_table
 from .reporting import Reporter
 from .sdnotify import Notifier
 from .settings import Settings
@@ -33,6 +34,7 @@ from .telemetry import Telemetry
 from .wire import Receiver, Sender, ipc
 
 WAIT_MS: Final = 100
+STOP_PATIENCE_S: Final = 15.0  # more than any drain and the kill after it
 TICK_NS: Final = NS_PER_S
 START_TIMEOUT_EXTENSION_US: Final = 30_000_000
 
@@ -109,7 +111,8 @@ class Supervisor:
             self._notifier.notify(READY=1)
         if not self._ready:
             self._notifier.notify(EXTEND_TIMEOUT_USEC=START_TIMEOUT_EXTENSION_US)
-        self._notifier.notify(WATCHDOG=1, STATUS=self._reporter.one_line(ready=self._ready))
+        status = "stopping" if self._stopping else self._reporter.one_line(ready=self._ready)
+        self._notifier.notify(WATCHDOG=1, STATUS=status)
 
     # --- reload ---
 
@@ -133,8 +136,10 @@ class Supervisor:
             if getattr(settings.service, key) != getattr(self._settings.service, key):
                 raise ConfigError(f"service.{key}: cannot change while the daemon runs; restart it")
         if settings.metrics != self._settings.metrics:
+            endpoint = MetricsEndpoint(settings.metrics.listen)  # first, for it may refuse
             self._metrics.close()
-            self._metrics = MetricsEndpoint(settings.metrics.listen)
+            self._metrics = endpoint
+        configure_logging(settings.service.log_level, settings.service.log_format, process="supervisor")
         table = process_table(settings)
         change = changes(self._table, table)
         self._nursery.apply(change, self._now_s())
@@ -160,14 +165,21 @@ class Supervisor:
         self._notifier.notify(STOPPING=1)
         self._nursery.start_no_more()
         for role in STOP_ORDER:
-            self._nursery.stop(role, self._now_s())
-            while not self._nursery.is_stopped(role):
-                self._turn()
-                if self._signals.stops_asked > 1:
-                    self._nursery.hurry()
+            self._stop_role(role)
         self._close()
         log.info("daemon_stopped")
         return code
+
+    def _stop_role(self, role: Role) -> None:
+        end_s = self._now_s() + STOP_PATIENCE_S
+        self._nursery.stop(role, self._now_s())
+        while not self._nursery.is_stopped(role):
+            self._turn()
+            if self._signals.stops_asked > 1:
+                self._nursery.hurry()
+            if self._now_s() > end_s:  # killed long ago, and the kernel does not let it go
+                log.error("process_abandoned", role=role)
+                return
 
     def _close(self) -> None:
         self._metrics.close()

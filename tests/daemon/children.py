@@ -66,14 +66,15 @@ class StartedChild:
         return self.wait(timeout_s)
 
     def kill(self) -> None:
-        """Kill it with SIGKILL."""
+        """Kill it with SIGKILL and wait for its end."""
         self._child.kill()
+        self.process.wait(timeout=DEADLINE_S)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._child.kill()
+        self.kill()
         self._child.close()
 
 
