@@ -31,7 +31,7 @@ DEFAULT_SECONDS = 15.0
 # Share of the film's length -> where the middle of the person is, as a share of the picture's width.
 WALK = ((0.0, -0.2), (0.18, -0.2), (0.38, 0.45), (0.62, 0.55), (0.82, 1.2), (1.0, 1.2))
 WALL_TOP = 0.74
-PERSON_HEIGHT = 0.48  # of the frame's, from the wall up
+PERSON_HEIGHT = 0.34  # of the frame's, from the wall up: small enough for nano models, large enough for a good snapshot
 BODY = (0.005, 0.725)  # columns of the picture that are body; the rest is the helmet she carries
 STEPS_PER_S = 1.8
 NOISE_LEVELS = 1.5
