@@ -16,7 +16,7 @@ LAYERS: dict[str, int] = {
             "wire ring heartbeat known_answer runner stream_errors capture decoder pictures letterbox frame_sender packet_sender streamheader model segments fragments segment_reader clips snapshot retention journal detection_log publisher ledger"
             " recording_index recording_check sdnotify",
             "process",
-            "alert_desk reader worker events recorder camera_recorder media_worker media_desk",
+            "stream_thread alert_desk reader worker events recorder camera_recorder media_worker media_desk",
             "process_table health control children restarts report telemetry nursery premises signals reporting supervisor metrics"
             " status check tail child",
             "cli clip_command doctor demo harvest explain",
