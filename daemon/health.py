@@ -9,8 +9,8 @@ Every camera-second goes to exactly one state, the first of these that holds:
 | decode_error  | its reader says so                                                             |
 | frozen        | its reader says so                                                             |
 | detector_down | pictures come, and there is no detector                                        |
-| dropped       | pictures come, and none has been through the detector for some while           |
-| seen          | a picture has been through the detector                                        |
+| dropped       | its reader says so: pictures come, and none gets through the detector          |
+| seen          | pictures come and go through the detector                                      |
 
 A camera is down after `camera_down_s` without a picture; a detector that is down takes no camera down with it.
 The report is a level, repeated each second; who wants edges compares it with what was last.
@@ -30,16 +30,7 @@ from .settings import Camera, Settings
 # model that loads is worth an alert at every start of the daemon.
 CAMERA_GRACE_S: Final = 15.0
 DETECTOR_GRACE_S: Final = 30.0
-STARVED_S: Final = 3.0  # without an inferred frame, or three periods of a camera that is looked at less often
 _PICTURES_COME: Final = frozenset({"seen", "detector_down", "dropped"})
-
-
-@dataclass(frozen=True)
-class CameraNow:
-    """What is known of a camera at this moment."""
-
-    status: CameraStatus | None  # None: its reader is gone or says nothing
-    inferred: float  # frames through the detector so far, any growing number
 
 
 @dataclass(frozen=True)
@@ -60,8 +51,6 @@ class _CameraHealth:
         self.up: bool | None = None
         self.up_since_utc_ns = utc_ns
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.inferred = 0.0
-        self.inferred_ns = now_ns
         self.picture_ns = now_ns
         self.picture_utc_ns = utc_ns
         self.had_picture = False
@@ -103,15 +92,18 @@ class Health:
         self._settings = settings
         self._cameras = {name: self._cameras.get(name) or _CameraHealth(now_ns, utc_ns) for name in settings.cameras}
 
-    def tick(self, now_ns: int, utc_ns: int, detector: DetectorNow, cameras: dict[str, CameraNow]) -> None:
-        """Judge everything anew, and book the time since the last tick to the states that held in it."""
+    def tick(self, now_ns: int, utc_ns: int, detector: DetectorNow, readers: dict[str, CameraStatus]) -> None:
+        """Judge everything anew, and book the time since the last tick to the states that held in it.
+
+        `readers` has what each camera's reader says now; of a reader that is away it has nothing.
+        """
         elapsed_s = (now_ns - self._ticked_ns) / NS_PER_S
         self._ticked_ns = now_ns
         self._judge_detector(now_ns, utc_ns, detector)
         for name, health in self._cameras.items():
             camera = self._settings.cameras[name]
             health.seconds[health.state] += elapsed_s
-            health.set_state(*self._state(camera, health, cameras.get(name), now_ns), utc_ns)
+            health.set_state(*self._state(camera, health, readers.get(name)), utc_ns)
             if camera.enabled:
                 health.judge(now_ns, utc_ns, self._settings.health.camera_down_s)
             else:
@@ -165,26 +157,11 @@ class Health:
             self.detector_up, self.detector_since_utc_ns = up, since_utc_ns
         self.detector_reason = reason
 
-    def _state(
-        self, camera: Camera, health: _CameraHealth, now: CameraNow | None, now_ns: int
-    ) -> tuple[CameraState, str]:
+    def _state(self, camera: Camera, health: _CameraHealth, said: CameraStatus | None) -> tuple[CameraState, str]:
         if not camera.enabled:
             return "disabled", ""
-        if now is None or now.status is None:
+        if said is None:
             return "no_signal", "reader_away" if health.had_picture else "starting"
-        if now.inferred != health.inferred:
-            health.inferred, health.inferred_ns = now.inferred, now_ns
-        if now.status.state not in _PICTURES_COME:
-            health.inferred_ns = now_ns  # when pictures come back, the detector has its time again
-            return now.status.state, now.status.reason
-        if not self.detector_up:
-            health.inferred_ns = now_ns
+        if said.state in _PICTURES_COME and not self.detector_up:
             return "detector_down", self.detector_reason
-        if now_ns - health.inferred_ns > _starved_s(camera) * NS_PER_S:
-            return "dropped", "no frame of it reaches the detector"
-        return "seen", ""
-
-
-def _starved_s(camera: Camera) -> float:
-    fps = min(camera.detect_fps, camera.motion.idle_fps) if camera.motion.enabled else camera.detect_fps
-    return max(STARVED_S, 3.0 / fps)
+        return said.state, said.reason

@@ -9,6 +9,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 from wsgiref.simple_server import WSGIServer
 
@@ -41,14 +42,15 @@ class Snapshot(Collector):
         self._seen = (report, telemetry.totals.copy(), telemetry.everyone())
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric."""
+        """Yield every metric; a name that two would have is the report's, which sees more than one process does."""
         if (seen := self._seen) is None:
             return
         report, totals, everyone = seen
-        yield from _of_report(report)
-        yield from _of_counters(totals)
-        yield from _of_gauges(everyone)
-        yield from _of_latencies(totals)
+        names: set[str] = set()
+        for metric in chain(_of_report(report), _of_counters(totals), _of_gauges(everyone), _of_latencies(totals)):
+            if metric.name not in names:
+                names.add(metric.name)
+                yield metric
 
 
 class MetricsEndpoint:
@@ -157,7 +159,9 @@ def _of_latencies(totals: Totals) -> Iterator[Metric]:
             continue
         family = families.setdefault(
             name,
-            HistogramMetricFamily(f"{PREFIX}_{name}_seconds", f"Latency {name}.", labels=["process", "camera"]),
+            HistogramMetricFamily(
+                f"{PREFIX}_{name.removesuffix('_ms')}_seconds", f"Latency {name}.", labels=["process", "camera"]
+            ),
         )
         buckets, seen = [], 0
         for bound_ms, count in zip((*BOUNDS_MS, None), counts, strict=True):

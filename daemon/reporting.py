@@ -12,7 +12,7 @@ import msgspec
 
 from .clock import NS_PER_S, Clock
 from .control import Answer
-from .health import CameraNow, DetectorNow, Health
+from .health import DetectorNow, Health
 from .messages import CameraStatus
 from .nursery import Nursery
 from .report import CameraReport, DetectorReport, DiskReport, Report
@@ -71,14 +71,11 @@ class Reporter:
         last_end = next((p.last_end for p in self.nursery.reports(self._now_s()) if p.name == "worker"), "")
         return DetectorNow(alive=False, reason=last_end or "starting")
 
-    def cameras_now(self) -> dict[str, CameraNow]:
-        """Return what is known of each enabled camera."""
+    def readers_now(self) -> dict[str, CameraStatus]:
+        """Return what the readers that are there say of their cameras."""
         pids, now_s = self.nursery.pids(), self._now_s()
-        return {
-            name: CameraNow(self._camera_status(name, pids, now_s), self.telemetry.inferred(name))
-            for name, camera in self.settings.cameras.items()
-            if camera.enabled
-        }
+        said = {name: self._camera_status(name, pids, now_s) for name in self.settings.cameras}
+        return {name: status for name, status in said.items() if status is not None}
 
     def one_line(self, *, ready: bool) -> str:
         """Return the state in a line, as systemctl shows it."""

@@ -97,7 +97,7 @@ class Supervisor:
     def _tick(self) -> None:
         now_ns, utc_ns = self._clock.monotonic_ns(), self._clock.utc_ns()
         self._telemetry.remember(self._now_s())
-        self._health.tick(now_ns, utc_ns, self._reporter.detector_now(), self._reporter.cameras_now())
+        self._health.tick(now_ns, utc_ns, self._reporter.detector_now(), self._reporter.readers_now())
         report = self._health.report()
         if report is not None and not self._stopping:  # that readers stop makes no camera down
             self._health_sender.send(report)

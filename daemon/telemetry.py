@@ -88,10 +88,6 @@ class Telemetry:
             found[name, camera][reason] += value - past.get(key, 0.0)
         return found
 
-    def inferred(self, camera: str) -> float:
-        """Return how many frames of the camera have been through the detector."""
-        return self.totals.counters.get(("worker", "frames_inferred", camera, ""), 0.0)
-
     def gauge(self, name: str) -> float | None:
         """Return a gauge that one process alone has."""
         values = [s.value for stats in self.everyone() for s in stats.gauges if s.name == name]

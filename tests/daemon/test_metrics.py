@@ -32,6 +32,7 @@ def test_metrics_have_the_numbers_of_status() -> None:
     stats = Stats()
     stats.count("frames_dropped", camera="gate", reason="stale", by=4)
     stats.count("not a name", camera="gate")
+    stats.count("camera_seconds", camera="gate", reason="seen", by=3)  # the report has this name
     stats.set("orders_pending", 2)
     for value_ms in (0.5, 12.0, 9000.0):
         stats.latency("inference", value_ms)

@@ -22,7 +22,7 @@ def test_a_counter_goes_on_where_the_life_before_ended() -> None:
     for stats in (said(1, 100), said(1, 150), said(2, 10), said(2, 30)):
         telemetry.take(stats, 1.0)
 
-    assert telemetry.inferred("gate") == 180
+    assert telemetry.totals.counters["worker", "frames_inferred", "gate", ""] == 180
 
 
 def test_growth_and_percentiles_are_those_of_the_window() -> None:
