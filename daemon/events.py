@@ -135,9 +135,8 @@ class Sink:
             self._take_all()
             self._commit()
             self._publisher.answer(self._journal)
-        now_ns = self._clock.monotonic_ns()
         for scene in self._scenes.values():
-            self._desk.tell(scene.close("restart", now_ns))
+            self._desk.tell(scene.close("restart"))
         utc = iso_utc(self._clock.utc_ns())
         self._ledger.tell(Health(seq=0, utc=utc, kind="stopped", severity="info"))
         self._note_alive(clean=True)
@@ -210,7 +209,7 @@ class Sink:
             self._ledger.tell(edge.message)
             log.info("health_changed", kind=edge.message.kind, camera=edge.camera, reason=edge.message.reason)
             if edge.message.kind == "camera.down" and edge.camera in self._scenes:
-                self._desk.tell(self._scenes[edge.camera].close("camera_down", self._clock.monotonic_ns()))
+                self._desk.tell(self._scenes[edge.camera].close("camera_down"))
 
     def _check_labels(self) -> None:
         """Tell of rules that wait for what the model does not know, once for each such set."""
@@ -227,13 +226,13 @@ class Sink:
             self._ledger.tell(Health(seq=0, utc=utc, kind="rule.unknown_label", severity="warning", reason=reason))
 
     def _reload(self) -> None:
-        settings, now_ns = self._child.settings, self._clock.monotonic_ns()
+        settings = self._child.settings
         self._detection_log.keep_days = settings.alerts.keep_detections_days
         for camera in set(self._scenes) - set(settings.cameras):
-            self._desk.tell(self._scenes.pop(camera).close("rule_removed", now_ns))
+            self._desk.tell(self._scenes.pop(camera).close("rule_removed"))
         for camera in settings.cameras:
             if camera in self._scenes:
-                self._desk.tell(self._scenes[camera].reload(settings, now_ns))
+                self._desk.tell(self._scenes[camera].reload(settings))
             else:
                 self._scenes[camera] = self._new_scene(camera)
         if self._labels is not None:

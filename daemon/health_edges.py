@@ -31,10 +31,8 @@ def edges(report: HealthReport, told: Mapping[str, bytes], utc_ns: int) -> list[
     """Return what must be told; `told` maps subjects to the level that was told last."""
     found = []
     for camera in report.cameras:
-        level, before = (UP if camera.up else DOWN), told.get(subject_of(camera.camera))
-        # A camera of which nothing is known yet is told of as up only when it has been seen.
-        news = camera.state == "seen" or not camera.up if before is None else level != before
-        if news and camera.state != "disabled":
+        level = UP if camera.up else DOWN
+        if level != told.get(subject_of(camera.camera)) and camera.state != "disabled":
             found.append(_camera_edge(camera, level, utc_ns))
     level, before = (UP if report.detector_up else DOWN), told.get(DETECTOR)
     if level != before:

@@ -81,9 +81,7 @@ class EventBook:
 
     def advance(self, moment: Moment, matches: Matches) -> list[Transition]:
         """Open, renew and close by the hits of one frame."""
-        transitions = [
-            self._close(key, reason, moment.captured_ns) for key, reason in matches.over.items() if key in self._open
-        ]
+        transitions = [self._close(key, reason) for key, reason in matches.over.items() if key in self._open]
         for hit in matches.hits:
             if hit.key in self._open:
                 transitions += self._renew(hit, moment)
@@ -91,20 +89,20 @@ class EventBook:
                 transitions += self._try_open(hit, moment)
         return transitions
 
-    def close_all(self, reason: CloseReason, now_ns: int) -> list[Transition]:
+    def close_all(self, reason: CloseReason) -> list[Transition]:
         """Close every event for one reason."""
-        return [self._close(key, reason, now_ns) for key in list(self._open)]
+        return [self._close(key, reason) for key in list(self._open)]
 
     def expire(self, now_ns: int) -> list[Transition]:
         """Close events whose camera has been silent for too long; `now_ns` is the monotonic present."""
         late = [key for key, event in self._open.items() if now_ns - event.moment.captured_ns > SILENCE_S * NS_PER_S]
-        return [self._close(key, "lost", now_ns) for key in late]
+        return [self._close(key, "lost") for key in late]
 
-    def drop_rules(self, rules: Sequence[Rule], now_ns: int) -> list[Transition]:
+    def drop_rules(self, rules: Sequence[Rule]) -> list[Transition]:
         """Close the events of rules that are gone; the others go on under the rule as it is now."""
         current = {rule.name: rule for rule in rules}
         gone = [key for key in self._open if key[0] not in current]
-        transitions = [self._close(key, "rule_removed", now_ns) for key in gone]
+        transitions = [self._close(key, "rule_removed") for key in gone]
         self._open = {key: replace(event, rule=current[key[0]]) for key, event in self._open.items()}
         return transitions
 
@@ -149,7 +147,7 @@ class EventBook:
         )
         self._open[hit.key] = event
         if moment.captured_ns - event.started_ns > self.max_event_s * NS_PER_S:
-            closed = self._close(hit.key, "max_length", moment.captured_ns)
+            closed = self._close(hit.key, "max_length")
             return [closed, self._start(hit, moment, moment.captured_ns)]
         if moment.captured_ns - event.published_ns < self.update_s * NS_PER_S:
             return []
@@ -157,8 +155,9 @@ class EventBook:
         self._open[hit.key] = event
         return [Transition("updated", event)]
 
-    def _close(self, key: Key, reason: CloseReason, now_ns: int) -> Transition:
+    def _close(self, key: Key, reason: CloseReason) -> Transition:
         event = self._open.pop(key)
         if reason in ("left", "lost"):  # after the other reasons the object may still be there, and must be told of
-            self._quiet_until_ns[key[0], event.label] = now_ns + round(event.rule.cooldown_s * NS_PER_S)
+            ended_ns = event.moment.captured_ns  # not when that was noticed
+            self._quiet_until_ns[key[0], event.label] = ended_ns + round(event.rule.cooldown_s * NS_PER_S)
         return Transition("closed", event, reason)

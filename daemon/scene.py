@@ -27,12 +27,12 @@ class Scene:
         self._tracker = self._new_tracker()
         self._seen_by: tuple[str, int, int] | None = None  # model and picture size that the tracks are from
 
-    def reload(self, settings: Settings, now_ns: int) -> list[Transition]:
+    def reload(self, settings: Settings) -> list[Transition]:
         """Go on under new settings; tracks and events stay, but for those of rules that are gone."""
         self.rules.replace(self.camera, settings.rules, settings.cameras[self.camera].zones)
         self.events.update_s, self.events.max_event_s = settings.alerts.update_s, settings.alerts.max_event_s
         self._tracker.high_score = self._high_score()
-        return self.events.drop_rules(self.rules.rules, now_ns)
+        return self.events.drop_rules(self.rules.rules)
 
     def see(self, frame: Detections, utc_ns: int) -> list[Transition] | None:
         """Take in one frame, captured at `utc_ns`; return None when it is not newer than the last one."""
@@ -45,11 +45,11 @@ class Scene:
         matches = self.rules.match(frame.captured_ns, update, frame.labels, (frame.width, frame.height))
         return transitions + self.events.advance(moment, matches)
 
-    def close(self, reason: CloseReason, now_ns: int) -> list[Transition]:
+    def close(self, reason: CloseReason) -> list[Transition]:
         """Close all events; who is still there must come into being anew."""
         self._tracker = self._new_tracker()
         self.rules.forget()
-        return self.events.close_all(reason, now_ns)
+        return self.events.close_all(reason)
 
     def expire(self, now_ns: int) -> list[Transition]:
         """Close events when the camera has brought no frame for too long."""
@@ -60,7 +60,7 @@ class Scene:
         source = (frame.model_id, frame.width, frame.height)
         changed = self._seen_by not in (None, source)
         self._seen_by = source
-        return self.close("lost", frame.captured_ns) if changed else []
+        return self.close("lost") if changed else []
 
     def _high_score(self) -> float:
         return min(HIGH_SCORE, self.rules.min_score or HIGH_SCORE)

@@ -22,7 +22,7 @@ def report(*cameras: tuple[str, bool, CameraState], detector_up: bool = True) ->
     ("told", "up", "state", "kinds"),
     [
         ({}, True, "seen", ["camera.up"]),
-        ({}, True, "no_signal", []),  # not down yet, never seen: nothing is known
+        ({}, True, "detector_down", ["camera.up"]),
         ({}, False, "no_signal", ["camera.down"]),
         ({"camera.gate": UP}, True, "seen", []),
         ({"camera.gate": UP}, True, "frozen", []),
