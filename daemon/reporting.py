@@ -157,8 +157,8 @@ class Reporter:
             problems.append(f"detector is down: {detector.reason}")
         if detector.worker and detector.worker["fell_back"]:
             problems.append(
-                f"detector runs on {detector.worker['provider']}: no GPU could be used; `leptond doctor` says more, "
-                'and detector.device = "cpu" means it so'
+                f"detector runs on {detector.worker['provider']}: no GPU could be used, the worker's log says why; "
+                'if that is meant, set detector.device = "cpu"'
             )
         if disk is None:
             problems.append(f"state directory {self.settings.service.state_dir} cannot be read")

@@ -10,6 +10,7 @@ import pytest
 
 from daemon.cli import COMMANDS, main, parser
 
+from .running import lamp_clip
 from .test_config import SHIPPED, TEN_MISTAKES
 
 
@@ -60,6 +61,21 @@ def test_check_says_what_a_valid_file_holds(capsys: pytest.CaptureFixture[str]) 
     assert main(["check", "--probe", "--config", str(SHIPPED)]) == 0
 
     assert capsys.readouterr().out == f"{SHIPPED}: valid, 0 cameras, 1 rules\n"
+
+
+def test_probing_says_what_each_camera_delivers_or_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Codec, size, rate and sound of one that works; the reason code of one that does not; then the exit code is 1."""
+    clip = lamp_clip(tmp_path / "clip.mp4", seconds=1)
+    path = tmp_path / "config.toml"
+    path.write_text(f"[cameras.gate]\nurl = '{clip}'\n[cameras.dead]\nurl = 'rtsp://u:hunter2@127.0.0.1:1/x'")
+
+    assert main(["check", "--probe", "--config", str(path)]) == 1
+
+    valid, gate, dead = capsys.readouterr().out.splitlines()
+    assert valid == f"{path}: valid, 2 cameras, 0 rules"
+    assert gate == "gate: h264 192x128 10 fps, no audio"
+    assert dead.startswith("dead: FAILED (refused): ")
+    assert "hunter2" not in dead
 
 
 def test_the_schema_that_is_printed_is_a_json_schema(capsys: pytest.CaptureFixture[str]) -> None:
