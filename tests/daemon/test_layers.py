@@ -12,13 +12,23 @@ LAYERS: dict[str, int] = {
         [
             "errors clock",
             "settings secrets config config_checks mistakes log messages",
-            "histogram stats timeline packet_ring nal_units order_book batcher geometry nms interest assignment kalman tracker zones rules lifecycle alert_schema scene health_edges orders motion sampler camera_state mailbox tally backoff calibration",
-            "wire ring heartbeat known_answer runner stream_errors capture decoder pictures letterbox frame_sender packet_sender streamheader model segments fragments segment_reader clips snapshot retention journal detection_log publisher ledger"
-            " recording_index recording_check sdnotify",
+            """
+            histogram stats timeline packet_ring nal_units order_book batcher geometry nms interest
+            assignment kalman tracker zones rules lifecycle alert_schema scene health_edges orders
+            motion sampler camera_state mailbox tally backoff calibration
+            """,
+            """
+            wire ring heartbeat known_answer runner stream_errors capture decoder pictures letterbox
+            frame_sender packet_sender streamheader model segments fragments segment_reader clips
+            snapshot retention journal detection_log publisher ledger recording_index recording_check
+            sdnotify
+            """,
             "process",
             "stream_thread alert_desk reader worker events recorder camera_recorder media_worker media_desk",
-            "process_table health control children restarts report telemetry nursery premises signals reporting supervisor metrics"
-            " status check tail child",
+            """
+            process_table health control children restarts report telemetry nursery premises signals
+            reporting supervisor metrics status check tail child
+            """,
             "cli clip_command doctor demo harvest explain",
         ]
     )
