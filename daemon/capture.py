@@ -6,10 +6,12 @@ Streams are RTSP over TCP or UDP, HTTP (MJPEG, or a file), and files. Pictures a
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -56,7 +58,12 @@ def _options(url: str, camera: Camera) -> dict[str, str]:
     scheme = urlsplit(url).scheme
     timeout_us = str(int(camera.timeout_s * _US_PER_S))  # `stimeout` is ignored since FFmpeg 5
     if scheme in {"rtsp", "rtsps"}:
-        return {"rtsp_transport": camera.transport, "timeout": timeout_us, "fflags": "+genpts+discardcorrupt"}
+        return {
+            "rtsp_transport": camera.transport,
+            "timeout": timeout_us,
+            "fflags": "+genpts+discardcorrupt",
+            "fpsprobesize": "0",  # else FFmpeg counts frames for seconds, in which the camera is not seen
+        }
     if scheme in _NETWORK:
         return {"timeout": timeout_us, "rw_timeout": timeout_us, "fflags": "+genpts+discardcorrupt"}
     return {"fflags": "+genpts"}
@@ -112,13 +119,17 @@ class Capture:
         Raises StreamError: `timeout` after silence, `ended` when the stream or file is over.
         """
         if self.is_live:
-            yield from self._demux()
-            raise self._end()
+            yield from takewhile(lambda _: not stopping(), self._demux())
+            if not stopping():
+                raise self._end()
+            return
         pace = _Pace(stopping if self._camera.pace == "realtime" else None)
         loops = _Loops(self.video)
         while not stopping():
             count = 0
             for packet in self._demux():
+                if stopping():
+                    return
                 count += 1
                 loops.shift(packet)
                 pace.wait_for(packet)
@@ -127,7 +138,8 @@ class Capture:
                 break
             self._rewind()
             loops.next_round()
-        raise StreamError("ended", "the file is over")
+        if not stopping():
+            raise StreamError("ended", "the file is over")
 
     def _demux(self) -> Iterator[Any]:
         streams = [self.video, self.audio] if self.audio else [self.video]
@@ -138,6 +150,8 @@ class Capture:
                 if packet.size or not self.is_live:  # the empty one at a file's end flushes the decoder
                     yield packet
         except av.error.FFmpegError as exc:
+            if exc.errno == errno.EIO:  # what FFmpeg calls a connection that broke off in the middle of a packet
+                raise self._end() from None
             raise translate(exc, self._url, time.monotonic() - self._read_s, self._camera.timeout_s) from None
 
     def _end(self) -> StreamError:

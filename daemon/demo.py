@@ -28,6 +28,7 @@ SCENE_FPS: Final = 10
 SCENE_S: Final = 20.0
 START_S: Final = 60.0  # how long a part may take to start on a slow machine
 STOP_S: Final = 30.0
+MIN_SCORE: Final = 0.4
 
 CONFIG: Final = """\
 # Written by `leptond demo`.
@@ -111,7 +112,7 @@ def render_scene(folder: Path) -> Path:
 def write_config(folder: Path, url: str) -> Path:
     """Write the demo's configuration."""
     config = folder / "config.toml"
-    config.write_text(CONFIG.format(folder=folder, url=url, min_score=0.5))
+    config.write_text(CONFIG.format(folder=folder, url=url, min_score=MIN_SCORE))
     return config
 
 

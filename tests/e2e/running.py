@@ -47,7 +47,8 @@ class Daemon:
         self._tail = subprocess.Popen(
             [*LEPTOND, "tail", "--config", str(self.config), "--from", "0"], stdout=subprocess.PIPE, text=True
         )
-        threading.Thread(target=self._read_tail, daemon=True).start()
+        self._reading = threading.Thread(target=self._read_tail, daemon=True)
+        self._reading.start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:
@@ -55,8 +56,9 @@ class Daemon:
 
     def _read_tail(self) -> None:
         assert self._tail.stdout is not None
-        for line in self._tail.stdout:
-            self.messages.append(json.loads(line))
+        with self._tail.stdout as lines:
+            for line in lines:
+                self.messages.append(json.loads(line))
 
     def log(self) -> str:
         """Return what the daemon has logged."""
@@ -128,6 +130,7 @@ class Daemon:
                 self.process.kill()
         self._tail.terminate()
         self._tail.wait(30)
+        self._reading.join(30)
 
 
 def journaled(folder: Path) -> list[Message]:

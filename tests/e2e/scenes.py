@@ -14,8 +14,8 @@ DARK, WHITE = 40, 250
 def lamp_film(
     path: Path,
     *,
-    seconds: float = 6.0,
-    lit_s: tuple[float, float] = (2.0, 4.0),
+    seconds: float = 8.0,
+    lit_s: tuple[float, float] = (4.0, 6.0),
     box: tuple[float, float, float, float] = (0.25, 0.25, 0.5, 0.75),
     size: tuple[int, int] = (320, 192),
     fps: int = 10,
