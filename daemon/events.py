@@ -34,22 +34,16 @@ from .scene import Scene
 from .wire import Receiver
 
 DETECTIONS_A_TURN: Final = 200  # bounds a turn; ZeroMQ holds what waits
-ALIVE_EVERY_S: Final = 5.0  # how often the journal notes that somebody is watching; the error of `blind_s`
 RETENTION_EVERY_S: Final = 60.0
 DRAIN_S: Final = 2.0
 DRAIN_QUIET_MS: Final = 100  # nothing came for so long: nothing more is on its way
 PRIVATE: Final = ("ipc://", "inproc://", "tcp://127.", "tcp://localhost", "tcp://[::1]")
-_SERVICE: Final = "service"
+_SERVICE: Final = "service"  # key of the journal's state: how the last run ended
+_RUNNING: Final = b"running"
+_STOPPED: Final = b"stopped"
 
 T = TypeVar("T")
 log = structlog.get_logger()
-
-
-class Service(msgspec.Struct, frozen=True):
-    """What the journal knows of the last run."""
-
-    alive_utc_ns: int
-    clean: bool
 
 
 def run(child: Child) -> None:
@@ -84,7 +78,7 @@ class Sink:
         self._desk = AlertDesk(child, self._ledger, orders)
         self._told = {key.removeprefix("health:"): level for key, level in self._journal.state("health:").items()}
         self._scenes = {camera: self._new_scene(camera) for camera in settings.cameras}
-        self._due_ns = {"second": 0, "alive": 0, "retention": 0}
+        self._due_ns = {"second": 0, "retention": 0}
         self._labels: tuple[str, ...] | None = None
         self._poller = zmq.Poller()
         for socket in (self._detections.socket, self._health.socket, self._media.socket, self._publisher.replay):
@@ -95,22 +89,23 @@ class Sink:
     def start(self) -> None:
         """Say since when nobody watched, and close what was left open."""
         now_utc_ns = self._clock.utc_ns()
-        last = self._stored(_SERVICE, msgspec.json.Decoder(Service).decode).get(_SERVICE)
-        blind_s = None if last is None else round(max(0, now_utc_ns - last.alive_utc_ns) / NS_PER_S, 3)
+        alive_utc_ns, ended = self._journal.alive_utc_ns(), self._journal.state(_SERVICE).get(_SERVICE)
+        clean = None if alive_utc_ns is None else ended == _STOPPED
+        blind_s = None if alive_utc_ns is None else round(max(0, now_utc_ns - alive_utc_ns) / NS_PER_S, 3)
         self._ledger.tell(
             Health(
                 seq=0,
                 utc=iso_utc(now_utc_ns),
                 kind="started",
-                severity="info" if last is None or last.clean else "warning",
-                since_utc=None if last is None else iso_utc(last.alive_utc_ns),
+                severity="warning" if clean is False else "info",
+                since_utc=None if alive_utc_ns is None else iso_utc(alive_utc_ns),
                 blind_s=blind_s,
-                clean=None if last is None else last.clean,
+                clean=clean,
             )
         )
         for alert in self._stored("event:", msgspec.json.Decoder(Alert).decode).values():
             self._desk.close_left_open(alert)
-        self._note_alive(clean=False)
+        self._ledger.keep(_SERVICE, _RUNNING)
         self._ledger.commit()
         log.info(
             "events_started", blind_s=blind_s, last_seq=self._journal.last_seq, pending_orders=self._desk.orders_pending
@@ -139,7 +134,7 @@ class Sink:
             self._desk.tell(scene.close("restart"))
         utc = iso_utc(self._clock.utc_ns())
         self._ledger.tell(Health(seq=0, utc=utc, kind="stopped", severity="info"))
-        self._note_alive(clean=True)
+        self._ledger.keep(_SERVICE, _STOPPED)
         self._commit()
         self._set_gauges()
         log.info("events_stopped", last_seq=self._journal.last_seq)
@@ -251,10 +246,9 @@ class Sink:
         for scene in self._scenes.values():
             self._desk.tell(scene.expire(now_ns))
         self._desk.give_up_overdue()
-        if self._is_due("alive", ALIVE_EVERY_S, now_ns):
-            self._note_alive(clean=False)
         self._commit()
         utc_ns = self._clock.utc_ns()
+        self._journal.note_alive(utc_ns)
         self._publisher.publish(Heartbeat(seq=self._journal.last_seq, utc=iso_utc(utc_ns), journal=self._journal.id))
         self._desk.repeat_orders()
         self._detection_log.flush()
@@ -271,9 +265,6 @@ class Sink:
         self._stats.set("detection_log_dropped", self._detection_log.dropped)
         for plane, receiver in (("detections", self._detections), ("health", self._health), ("media", self._media)):
             self._stats.set("malformed", receiver.malformed, reason=plane)
-
-    def _note_alive(self, *, clean: bool) -> None:
-        self._ledger.keep(_SERVICE, msgspec.json.encode(Service(self._clock.utc_ns(), clean)))
 
     def _is_due(self, what: str, every_s: float, now_ns: int) -> bool:
         if now_ns < self._due_ns[what]:

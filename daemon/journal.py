@@ -10,6 +10,7 @@ synchronous=FULL: an alert that was published must be found again after a power 
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._alive = path.with_suffix(".alive")
         with self._translated():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
@@ -120,6 +122,23 @@ class Journal:
             first_kept = row[0] if row else self.last_seq + 1
             first_kept = min(first_kept, self.first_seq() + limit)
             return self._db.execute("DELETE FROM entries WHERE seq < ?", (first_kept,)).rowcount
+
+    def note_alive(self, utc_ns: int) -> None:
+        """Remember that somebody was watching at this time.
+
+        It is the time of a file, not a row: a commit a second would wear flash memory for a number that need not
+        survive a power cut to the second; what is lost only makes the time without a watch look longer.
+        """
+        with self._translated():
+            self._alive.touch()
+            os.utime(self._alive, ns=(utc_ns, utc_ns))
+
+    def alive_utc_ns(self) -> int | None:
+        """Return when somebody was last watching: the last note or the last entry; None when there was never one."""
+        with self._translated():
+            row = self._db.execute("SELECT utc_ns FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
+            noted = [self._alive.stat().st_mtime_ns] if self._alive.exists() else []
+        return max([*noted, *(row or ())], default=None)
 
     def close(self) -> None:
         """Close; nothing is pending, for every append has committed."""

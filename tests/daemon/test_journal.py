@@ -83,6 +83,16 @@ def test_state_changes_with_the_entries_and_outlives_them(journal: Journal) -> N
     assert journal.state("health:") == {"health:camera.gate": b"down"}
 
 
+def test_it_knows_when_somebody_was_last_watching(journal: Journal) -> None:
+    """The later of the last note and the last entry; so a time without a watch can be told."""
+    assert journal.alive_utc_ns() is None
+
+    journal.append(entries(1, 3))
+    assert journal.alive_utc_ns() == 3 * S
+    journal.note_alive(5 * S)
+    assert Journal(journal.path).alive_utc_ns() == 5 * S
+
+
 def test_entries_that_cannot_all_be_written_are_not_written_at_all(journal: Journal) -> None:
     """A failed append leaves neither a part nor a number behind."""
     broken = [*entries(1, 1), Entry(2, 2, "t", None)]  # type: ignore[arg-type]
