@@ -37,7 +37,7 @@ def assign(scores: Tensor, boxes: Tensor, points: Tensor, truth: Tensor) -> Assi
     top = alignment.topk(min(CANDIDATES, alignment.shape[1]), dim=1).indices
     chosen = torch.zeros_like(inside).scatter_(1, top, value=True) & inside & (overlap > 0)
     best = torch.zeros(boxes.shape[:2], device=boxes.device)
-    best.index_reduce_(0, picture, overlap * chosen, "amax")
+    best.scatter_reduce_(0, picture[:, None].expand_as(overlap), overlap * chosen, "amax")
     chosen &= overlap == best[picture]  # a place answers for the one object that it overlaps most
     alignment, overlap = alignment * chosen, overlap * chosen
     target = alignment / alignment.amax(1, keepdim=True).clamp(min=1e-12) * overlap.amax(1, keepdim=True)

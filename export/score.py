@@ -53,7 +53,8 @@ def score_detections(
     Only labels that the truth has as categories count; of those, only ones with boxes enter the means.
     """
     names = {category["name"]: category["id"] for category in truth["categories"]}
-    shared = [label for label in labels if label in names]
+    # the judge sorts categories by their number, so must we
+    shared = sorted((label for label in labels if label in names), key=lambda label: names[label])
     results = _results(found, {labels.index(label): names[label] for label in shared})
     document = {**truth, "info": {}, "annotations": [_complete(a) for a in truth["annotations"]]}
     reference = COCO(document)

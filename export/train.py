@@ -172,7 +172,7 @@ class Trainer:
     def _close_epoch(self, losses: dict[str, float], held_out: Dataset) -> None:
         score: float | None = None
         if self.epoch % self.config.validate_every == 0 or self._done():
-            score = validate(self.ema.model, held_out, self.device)
+            score = validate(self.ema.model, held_out, self.device, max(self.config.sizes))
             self.stale = 0 if score > self.best else self.stale + 1
             if score > self.best:
                 self.best = score

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from .dataset import Dataset
 
-SIZE_PX = 320
 BATCH = 16
 MIN_SCORE = 0.01
 ROWS = 100
@@ -25,12 +24,15 @@ SURE = 0.5  # a teacher's box below this score is no truth to judge by
 
 
 @torch.no_grad()
-def validate(model: nn.Module, dataset: Dataset, device: torch.device) -> float:
-    """Return AP50 (mean over labels that have boxes) of `model` on `dataset`; the model must be in eval mode."""
+def validate(model: nn.Module, dataset: Dataset, device: torch.device, size: int) -> float:
+    """Return AP50 (mean over labels that have boxes) of `model` on `dataset`, letterboxed to `size` x `size`.
+
+    The model must be in eval mode.
+    """
     found: dict[int, NDArray[np.float32]] = {}
     for start in range(0, len(dataset), BATCH):
         samples = dataset.samples[start : start + BATCH]
-        fitted = [letterbox(sample.read(), SIZE_PX, SIZE_PX) for sample in samples]
+        fitted = [letterbox(sample.read(), size, size) for sample in samples]
         batch = np.stack([canvas[:, :, ::-1].transpose(2, 0, 1) for canvas, _ in fitted])
         logits, boxes = model(torch.from_numpy(batch).to(device).float())
         for offset, (_, fit) in enumerate(fitted):
