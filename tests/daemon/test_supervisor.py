@@ -118,12 +118,10 @@ def test_nothing_survives_a_killed_supervisor_and_the_next_one_starts(tmp_path: 
 
 def test_a_model_that_is_none_ends_the_daemon_with_code_3(tmp_path: Path) -> None:
     """The worker's fatal error is the daemon's: a restart could not help."""
-    with RunningDaemon(tmp_path) as daemon:
-        daemon.signal(signal.SIGKILL)  # this one began with a good model
-        daemon.wait()
-        daemon.model.write_bytes(b"no model")
-        daemon.start()
+    broken = RunningDaemon(tmp_path)
+    broken.model.write_bytes(b"no model")
 
+    with broken as daemon:
         assert daemon.wait() == 3
         (failed,) = [line for line in daemon.logged("process_failed") if line["process"] == "worker"]
         assert str(daemon.model) in failed["error"]
