@@ -212,6 +212,7 @@ class CameraRecorder:
             log.error("segment_not_begun", camera=self.camera, error=str(exc))  # noqa: TRY400 - the text says all
             self.close()
             return
+        self._stats.count("bytes_written", camera=self.camera, by=self._writer.size_bytes)
         log.debug("segment_begun", camera=self.camera, start=iso_utc(first.utc_ns))
         self._write(packets)
 

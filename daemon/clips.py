@@ -68,6 +68,9 @@ def _readable(segments: Sequence[Path], from_utc_ns: int) -> list[SegmentReader]
             error = exc
     if not readers:
         raise MediaError("no recording in this range") from error
+    # Sound may reach a little beyond the last picture; the segment that begins at or before the start is the first.
+    while len(readers) > 1 and readers[1].note.start_utc_ns <= from_utc_ns:
+        del readers[0]
     return [reader for reader in readers if reader.codec == readers[0].codec]
 
 

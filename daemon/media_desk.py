@@ -21,7 +21,7 @@ from .clock import NS_PER_S, Clock
 from .errors import MediaError
 from .media_worker import Done, MediaWorker
 from .messages import MediaOrder, MediaReady
-from .order_book import LATE_PACKETS_NS, PATIENCE_NS, Entry, Kind, OrderBook
+from .order_book import PATIENCE_NS, Entry, Kind, OrderBook
 from .recording_index import MediaFile, RecordingIndex
 from .segment_reader import SegmentReader
 from .settings import Polygon, Settings
@@ -146,7 +146,7 @@ class MediaDesk:
             return
         from_utc_ns = order.start_utc_ns - int(recording.pre_roll_s * NS_PER_S)
         to_utc_ns = order.end_utc_ns + int(recording.post_roll_s * NS_PER_S)
-        if not self._is_on_disk(camera, to_utc_ns):
+        if not self._is_on_disk(entry, camera, to_utc_ns):
             return
         path = self._file(order.clip_path)
         if path is None or disk_full:
@@ -159,12 +159,13 @@ class MediaDesk:
         segments = [self._index.state_dir / row.path for row in rows]
         self._clips.submit(order.event_id, partial(cut_clip, segments, from_utc_ns, to_utc_ns, path))
 
-    def _is_on_disk(self, camera: CameraRecorder, to_utc_ns: int) -> bool:
+    def _is_on_disk(self, entry: Entry, camera: CameraRecorder, to_utc_ns: int) -> bool:
         """Tell whether no packet before `to_utc_ns` is still to be written; gives up on them after a while."""
+        if to_utc_ns <= (camera.durable_utc_ns if camera.is_writing else camera.written_utc_ns):
+            return True
         late_ns = self._clock.utc_ns() - to_utc_ns
-        if camera.is_writing:
-            return camera.durable_utc_ns >= to_utc_ns or late_ns > PATIENCE_NS
-        return late_ns > LATE_PACKETS_NS
+        age_ns = self._clock.monotonic_ns() - entry.first_ns
+        return late_ns > PATIENCE_NS and age_ns > PATIENCE_NS
 
     def _finish_clip(self, done: Done[Clip]) -> None:
         entry = self.book.get(done.key)

@@ -17,7 +17,6 @@ Kind = Literal["snapshot", "clip"]
 LEASE_NS: Final = 10 * NS_PER_S
 FORGET_NS: Final = 180 * NS_PER_S  # over the longest post-roll, so a clip is cut even when events died meanwhile
 NEW_NS: Final = NS_PER_S
-LATE_PACKETS_NS: Final = NS_PER_S // 2  # packets of an instant arrive a moment after it
 PATIENCE_NS: Final = 5 * NS_PER_S  # how long packets that should be there are waited for
 MAX_ORDERS: Final = 2000
 

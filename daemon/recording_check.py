@@ -21,6 +21,9 @@ MEDIA_NAME: Final = "media"  # clips and snapshots of events, in a folder a came
 _SUFFIXES: Final = (".mp4", ".jpg", ".part")
 
 
+REMEDY: Final = "the recorder puts it right when it starts"
+
+
 @dataclass
 class Repairs:
     """What `reconcile` put right."""
@@ -138,31 +141,34 @@ def _files(state_dir: Path) -> Iterator[str]:
 
 
 def disagreements(index: RecordingIndex) -> list[Disagreement]:
-    """Return where index and files differ, changing neither. A segment that is being written is no disagreement.
+    """Return where index and files differ, changing neither; what is being written is no disagreement.
 
-    Raises MediaError when the index cannot be read.
+    May run beside the recorder. Raises MediaError when the index cannot be read.
     """
-    remedy = "the recorder puts it right when it starts"
-    found = []
     rows = {row.path: row for row in index.all()}
-    for path, row in rows.items():
-        file = index.state_dir / path
-        if not file.is_file():
-            found.append(Disagreement(path, "in the index, but there is no file", remedy))
-        elif row.complete and file.stat().st_size != row.size_bytes:
-            problem = f"has {file.stat().st_size} bytes, the index says {row.size_bytes}"
-            found.append(Disagreement(path, problem, remedy))
-        elif row.kind == "segment":
-            found += _unplayable(index.state_dir, path)
-    for path in _files(index.state_dir):
-        if path not in rows and not path.endswith(".part"):
-            found.append(Disagreement(path, "a file that the index does not know", remedy))
-    return found
+    found = [problem for row in rows.values() if (problem := _problem(index, row))]
+    unknown = (path for path in _files(index.state_dir) if path not in rows and not path.endswith(".part"))
+    return found + [
+        Disagreement(path, "a file that the index does not know", REMEDY)
+        for path in unknown
+        if index.get(path) is None  # else the recorder has just begun it
+    ]
 
 
-def _unplayable(state_dir: Path, path: str) -> list[Disagreement]:
+def _problem(index: RecordingIndex, row: MediaFile) -> Disagreement | None:
+    file = index.state_dir / row.path
     try:
-        SegmentReader(state_dir / path)
+        size_bytes = file.stat().st_size
+    except OSError:
+        if index.get(row.path) is None or (not row.complete and row.kind != "segment"):
+            return None  # retention has just taken it, or it is being made
+        return Disagreement(row.path, "in the index, but there is no file", REMEDY)
+    if row.complete and size_bytes != row.size_bytes:
+        return Disagreement(row.path, f"has {size_bytes} bytes, the index says {row.size_bytes}", REMEDY)
+    if row.kind != "segment":
+        return None
+    try:
+        SegmentReader(file)
     except MediaError as exc:
-        return [Disagreement(path, f"not playable: {exc}", "look at the file; remove it if it is of no use")]
-    return []
+        return Disagreement(row.path, f"not playable: {exc}", "look at the file; remove it if it is of no use")
+    return None

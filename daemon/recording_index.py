@@ -69,9 +69,14 @@ class RecordingIndex:
         with _translated(self.path):
             self._db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
             self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")
+                self._db.executescript(_SCHEMA)
+                self._db.execute("SELECT count(*) FROM files").fetchone()  # reads every page of the table
+            except sqlite3.Error:
+                self._db.close()
+                raise
 
     def put(self, file: MediaFile) -> None:
         """Insert or replace the row of a file; a pinned one stays pinned."""
@@ -164,14 +169,25 @@ class RecordingIndex:
             return [_row(row) for row in rows]
 
 
+def open_existing(state_dir: Path) -> RecordingIndex:
+    """Open the index for a command.
+
+    Raises MediaError when there is none.
+    """
+    if not (state_dir / INDEX_NAME).is_file():
+        raise MediaError(
+            f"no recordings below {state_dir}: is service.state_dir right, and has leptond recorded there?"
+        )
+    return RecordingIndex(state_dir)
+
+
 def open_index(state_dir: Path) -> RecordingIndex:
     """Open the index; a damaged one is moved aside and built again from the files, for they are the truth.
 
     Raises MediaError when it cannot be opened for another reason, as when the disk is full.
     """
     try:
-        index = RecordingIndex(state_dir)
-        index.all()
+        return RecordingIndex(state_dir)
     except IndexDamaged as exc:
         damaged = state_dir / INDEX_NAME
         log.error("recording_index_damaged", error=str(exc), kept_as=f"{damaged}.damaged")  # noqa: TRY400
@@ -179,7 +195,6 @@ def open_index(state_dir: Path) -> RecordingIndex:
         for rest in ("-wal", "-shm"):
             damaged.with_name(damaged.name + rest).unlink(missing_ok=True)
         return RecordingIndex(state_dir)
-    return index
 
 
 def _row(row: sqlite3.Row) -> MediaFile:

@@ -31,12 +31,11 @@ class Outcome:
 
     deleted: list[tuple[MediaFile, Reason]] = field(default_factory=list)
     disk_full: bool = False
-    more: bool = False  # the bound of a call was reached
 
-    def may_delete(self) -> bool:
-        """Tell whether this call may go on deleting."""
-        self.more = len(self.deleted) >= MAX_DELETIONS
-        return not self.more
+    @property
+    def more(self) -> bool:
+        """Tell whether the bound of a call was reached, so that another must follow."""
+        return len(self.deleted) >= MAX_DELETIONS
 
 
 class Retention:
@@ -63,7 +62,7 @@ class Retention:
     def _by_age(self, camera: str, recording: Recording, utc_ns: int, outcome: Outcome) -> None:
         limit_utc_ns = utc_ns - int(recording.retention.keep_days * NS_PER_DAY)
         for file in self._index.oldest(_ALL, camera, limit=MAX_DELETIONS):
-            if file.end_utc_ns >= limit_utc_ns or not outcome.may_delete():
+            if file.end_utc_ns >= limit_utc_ns or outcome.more:
                 return
             self._delete(file, "age", outcome)
 
@@ -73,7 +72,7 @@ class Retention:
         kinds: tuple[Kind, ...]
         for kinds in (("segment",), ("clip", "snapshot")):
             for file in self._index.oldest(kinds, camera, limit=MAX_DELETIONS):
-                if size_bytes <= limit_bytes or not outcome.may_delete():
+                if size_bytes <= limit_bytes or outcome.more:
                     return
                 self._delete(file, "bytes", outcome)
                 size_bytes -= file.size_bytes
@@ -81,7 +80,7 @@ class Retention:
     def _by_disk(self, min_free_gb: float, outcome: Outcome) -> None:
         wanted_bytes = int(min_free_gb * BYTES_PER_GB * (RESUME_FACTOR if self._was_full else 1.0))
         for file in self._index.oldest(("segment",), limit=MAX_DELETIONS):
-            if self._free_bytes() >= wanted_bytes or not outcome.may_delete():
+            if self._free_bytes() >= wanted_bytes or outcome.more:
                 break
             self._delete(file, "disk", outcome)
         outcome.disk_full = not outcome.more and self._free_bytes() < wanted_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -96,7 +97,7 @@ def draw(image: Image, marking: Marking) -> Image:
 
 
 def _draw_caption(image: Image, caption: str, at: tuple[int, int, int]) -> None:
-    """Write on a filled label above the box; inside its top when there is no room above; never outside the picture."""
+    """Write on a filled label above the box, below it when there is no room, else inside; never outside the picture."""
     height, width = image.shape[:2]
     # OpenCV's font knows ASCII only and prints question marks for the rest.
     text = caption.encode("ascii", "replace").decode()
@@ -109,9 +110,10 @@ def _draw_caption(image: Image, caption: str, at: tuple[int, int, int]) -> None:
     (text_px, text_height), baseline = cv2.getTextSize(text, FONT, scale, thickness)
     pad = max(2, text_height // 3)
     label_height = text_height + baseline + 2 * pad
-    x1, y1, _ = at
+    x1, y1, y2 = at
     left = max(0, min(x1, width - text_px - 2 * pad))
-    top = y1 - label_height if y1 >= label_height else min(y1, height - label_height)
+    below = y2 if y2 + label_height <= height else max(0, min(y1, height - label_height))
+    top = y1 - label_height if y1 >= label_height else below
     cv2.rectangle(image, (left, top), (left + text_px + 2 * pad, top + label_height), BOX_BGR, cv2.FILLED)
     origin = (left + pad, top + pad + text_height)
     cv2.putText(image, text, origin, FONT, scale, INK_BGR, thickness, cv2.LINE_AA)
@@ -128,9 +130,10 @@ def save_jpeg(image: Image, path: Path) -> int:
     draft = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(data.tobytes())
-        os.replace(draft, path)  # noqa: PTH105 - the word says that an older one goes
+        with ExitStack() as stack:
+            stack.callback(draft.unlink, missing_ok=True)
+            draft.write_bytes(data.tobytes())
+            os.replace(draft, path)  # noqa: PTH105 - the word says that an older one goes
     except OSError as exc:
-        draft.unlink(missing_ok=True)
         raise MediaError(f"snapshot {path} cannot be written: {exc}") from exc
     return int(data.size)

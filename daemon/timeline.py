@@ -72,15 +72,17 @@ class Timeline:
         last = self._last.get(packet.stream_index)
         shift = last.shift if last else 0
         dts = packet.dts + shift
-        if last:
-            healed_dts = self._heal(packet, dts, last, utc_ns)
-            # A repeated stamp moves its own packet only; a clock that was set moves all that follow.
-            shift += healed_dts - dts if self._is_jump(packet, dts, last, utc_ns) else 0
-            dts = healed_dts
-        pts = packet.pts + shift
-        if pts < dts:
-            pts = dts
+        if last and _is_jump(packet, dts, last, utc_ns):
+            # A clock that was set moves all that follow.
+            self._count("dts_jump")
+            shift += last.dts + max(last.duration, 1) - dts
+            dts = packet.dts + shift
+        elif last and dts <= last.dts:
+            self._count("dts_repeated")
+            dts = last.dts + 1
+        if packet.pts < packet.dts:
             self._count("pts_before_dts")
+        pts = dts + max(0, packet.pts - packet.dts)
         self._last[packet.stream_index] = _Last(dts, packet.duration, utc_ns, shift)
         return TimedPacket(
             packet.stream_index,
@@ -95,19 +97,6 @@ class Timeline:
             utc_ns,
         )
 
-    def _heal(self, packet: Packet, dts: int, last: _Last, utc_ns: int) -> int:
-        if self._is_jump(packet, dts, last, utc_ns):
-            self._count("dts_jump")
-            return last.dts + max(last.duration, 1)
-        if dts <= last.dts:
-            self._count("dts_repeated")
-            return last.dts + 1
-        return dts
-
-    def _is_jump(self, packet: Packet, dts: int, last: _Last, utc_ns: int) -> bool:
-        step_ns = ticks_to_ns(dts - last.dts, packet.time_base)
-        return step_ns < -SMALL_STEP_BACK_NS or step_ns > utc_ns - last.utc_ns + JUMP_NS
-
     def _count(self, kind: Healing) -> None:
         self._healed[kind] = self._healed.get(kind, 0) + 1
 
@@ -115,3 +104,8 @@ class Timeline:
         """Return how many stamps were healed since the last call, by kind."""
         healed, self._healed = self._healed, {}
         return healed
+
+
+def _is_jump(packet: Packet, dts: int, last: _Last, utc_ns: int) -> bool:
+    step_ns = ticks_to_ns(dts - last.dts, packet.time_base)
+    return step_ns < -SMALL_STEP_BACK_NS or step_ns > utc_ns - last.utc_ns + JUMP_NS

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import pytest
 
 from daemon.clock import NS_PER_S
@@ -18,7 +19,19 @@ from daemon.settings import Camera, Recording, RecordMode, Service, Settings
 from daemon.wire import Receiver, Sender, ipc
 
 from .children import StartedChild, start_child, wait_for
-from .recording_material import FPS, GOP, codecs_of, encoded, frame_numbers, hello, order_of, packets_of
+from .recording_material import (
+    FPS,
+    GOP,
+    HEIGHT,
+    WIDTH,
+    codecs_of,
+    encoded,
+    frame_numbers,
+    hello,
+    number_in,
+    order_of,
+    packets_of,
+)
 
 
 class Peers:
@@ -73,10 +86,15 @@ class Peers:
         return self._counters.get((name, reason), 0.0)
 
     def rows(self, kind: str = "segment") -> list[MediaFile]:
+        if not self.state_dir.exists():
+            return []
         index = RecordingIndex(self.state_dir)
         rows = [row for row in index.all() if row.kind == kind]
         index.close()
         return rows
+
+    def is_recording(self) -> bool:
+        return any(not row.complete for row in self.rows())
 
     def disagreements(self) -> list[str]:
         index = RecordingIndex(self.state_dir)
@@ -93,8 +111,10 @@ class Peers:
 def peers(mode: RecordMode, **options: object) -> Iterator[Peers]:
     with tempfile.TemporaryDirectory(prefix="lep") as folder:
         result = Peers(Path(folder), mode, **options)  # type: ignore[arg-type]
-        yield result
-        result.close()
+        try:
+            yield result
+        finally:
+            result.close()
 
 
 def live(clip: bytes, camera: str = "gate", stream_id: int = 1, ago_s: float | None = None) -> list[Packet]:
@@ -115,7 +135,7 @@ def test_continuous_recording_writes_every_packet_into_segments_cut_at_key_frame
     clip = encoded(codec)
     with peers("continuous") as around, around.start() as recorder:
         around.send(hello(clip), *live(clip))
-        wait_for(lambda: len(around.rows()) >= 3 if around.state_dir.exists() else False, "third segment")
+        wait_for(lambda: len(around.rows()) >= 3, "third segment")
         assert recorder.stop() == 0
 
         rows = around.rows()
@@ -231,9 +251,7 @@ def test_cameras_of_different_codecs_are_recorded_side_by_side_and_a_reconnect_b
         around.send(StreamEnd(camera="yard", stream_id=7, reason="timeout"))
         around.send(hello(h264, "yard", 8), *live(h264, "yard", 8))
         wait_for(
-            lambda: (
-                around.state_dir.exists() and any(r.codec == "h264+aac" and r.camera == "yard" for r in around.rows())
-            ),
+            lambda: any(r.codec == "h264+aac" and r.camera == "yard" for r in around.rows()),
             "reconnect",
         )
         assert recorder.stop() == 0
@@ -249,13 +267,75 @@ def test_mode_is_changed_while_it_runs() -> None:
     packets = live(clip)
     with peers("continuous") as around, around.start() as recorder:
         around.send(hello(clip), *packets[:60])
-        wait_for(lambda: around.state_dir.exists() and len(around.rows()) >= 1, "first segment")
+        wait_for(lambda: around.counter("packets_received") >= 60 and around.is_recording(), "recording")
         off = around.settings.recording.model_copy(update={"mode": "off"})
         recorder.reload(around.settings.model_copy(update={"recording": off}))
-        wait_for(lambda: all(row.complete for row in around.rows()), "segment closed")
+        wait_for(lambda: not around.is_recording(), "segment closed")
         closed = around.rows()
         around.send(*packets[60:])
         wait_for(lambda: around.counter("packets_received") >= len(packets), "packets")
 
         assert around.rows() == closed
         assert recorder.stop() == 0
+
+
+def test_a_full_disk_stops_recording_says_so_and_goes_on_when_there_is_room() -> None:
+    """The gauge tells the supervisor, the drops are counted; alerts are nobody's business here."""
+    clip = encoded()
+    packets = live(clip)
+    with peers("continuous") as around:
+        roomy = around.settings
+        full = roomy.recording.model_copy(update={"min_free_gb": 1e9})
+        around.settings = roomy.model_copy(update={"recording": full})
+        with around.start() as recorder:
+            wait_for(lambda: around.counter("recording_stopped") == 1, "recording stopped")
+            around.send(hello(clip), *packets[:100])
+            wait_for(lambda: around.counter("packets_dropped", "disk_full") >= 99, "drops")
+            assert around.rows() == []
+
+            recorder.reload(roomy)
+            wait_for(lambda: around.counter("recording_stopped") == 0, "room again")
+            around.send(*packets[100:])
+            wait_for(around.rows, "a segment")
+            assert recorder.stop() == 0
+        assert frame_numbers(around.state_dir / around.rows()[-1].path)[-1] == 6 * FPS - 1
+
+
+def test_an_order_whose_events_process_died_does_not_record_for_ever() -> None:
+    """The open order is not repeated, so its lease ends and the segment is closed."""
+    clip = encoded()
+    with peers("events") as around, around.start() as recorder:
+        around.send(hello(clip), *live(clip))
+        order = order_of(time.time_ns() - NS_PER_S, None)
+        assert around.answer(order, "snapshot").error is None
+        wait_for(around.is_recording, "recording")
+
+        wait_for(lambda: not around.is_recording(), "segment closed without a new order")
+        assert recorder.stop() == 0
+        assert around.disagreements() == []
+
+
+def test_a_snapshot_shows_the_frame_of_the_order_with_privacy_masks_and_box() -> None:
+    """Both pictures show the frame that the box is from; what the mask covers is black in both."""
+    clip = encoded()
+    packets = live(clip)
+    pictures = [packet for packet in packets if packet.stream_index == 0]
+    mask = ((0.0, 0.5), (0.4, 0.5), (0.4, 1.0), (0.0, 1.0))
+    with peers("continuous") as around:
+        camera = around.settings.cameras["gate"].model_copy(update={"privacy_masks": (mask,)})
+        around.settings = around.settings.model_copy(update={"cameras": {"gate": camera}})
+        with around.start():
+            around.send(hello(clip), *packets)
+            wait_for(lambda: around.counter("packets_received") >= len(packets), "packets")
+            order = order_of(utc_of_packet(pictures[37]), None, box=(0.5, 0.4, 0.9, 0.9))
+            assert around.answer(order, "snapshot").error is None
+
+            clean = cv2.imread(str(around.state_dir / order.clean_snapshot_path))
+            boxed = cv2.imread(str(around.state_dir / order.snapshot_path))
+        assert clean is not None
+        assert boxed is not None
+        assert number_in(clean) == 37
+        assert clean[HEIGHT * 3 // 4, WIDTH // 5].max() < 20
+        assert boxed[HEIGHT * 3 // 4, WIDTH // 5].max() < 20
+        assert clean[HEIGHT * 3 // 4, WIDTH * 3 // 4].min() > 80
+        assert boxed[HEIGHT * 3 // 4, WIDTH // 2].max() > 150
