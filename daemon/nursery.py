@@ -48,8 +48,8 @@ class Ward:
         return self._child is None
 
     def is_beating(self) -> bool:
-        """Return whether its loop has come round at least once in this life."""
-        return self._child is not None and self._child.heartbeat.last_s() > 0
+        """Return whether its loop has come round at least once in this life, and it is not asked to end."""
+        return self._child is not None and self._drain_until_s is None and self._child.heartbeat.last_s() > 0
 
     def pid(self) -> int | None:
         """Return the process id of the present life."""
@@ -71,8 +71,8 @@ class Ward:
             self._kill(self._child, "hung")
 
     def replace(self, spec: ProcessSpec, now_s: float) -> None:
-        """Let the process end and start again as `spec`."""
-        self.spec = spec
+        """Let the process end and start again as `spec`, whatever was fatal to it before."""
+        self.spec, self.wanted, self.fatal_exit_code = spec, True, None
         self._start_at_s = now_s
         self._drain(now_s)
 

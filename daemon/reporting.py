@@ -55,6 +55,7 @@ class Reporter:
     telemetry: Telemetry
     health: Health
     nursery: Nursery
+    reload_problem: str = ""
 
     def __post_init__(self) -> None:
         self._started_ns, self._started_utc_ns = self.clock.monotonic_ns(), self.clock.utc_ns()
@@ -153,6 +154,8 @@ class Reporter:
             for process in self.nursery.reports(self._now_s())
             if process.crash_loop
         ]
+        if self.reload_problem:
+            problems.append(self.reload_problem)
         if self.health.detector_up is False:
             problems.append(f"detector is down: {detector.reason}")
         if detector.worker and detector.worker["fell_back"]:

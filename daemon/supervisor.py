@@ -35,6 +35,7 @@ from .wire import Receiver, Sender, ipc
 
 WAIT_MS: Final = 100
 STOP_PATIENCE_S: Final = 15.0  # more than any drain and the kill after it
+RELOAD_TRIAL_S: Final = 10.0
 TICK_NS: Final = NS_PER_S
 START_TIMEOUT_EXTENSION_US: Final = 30_000_000
 
@@ -53,6 +54,8 @@ class Supervisor:
         self._notifier = Notifier(environ)
         self._ready = self._stopping = False
         self._next_tick_ns = 0
+        self._before_reload: Settings | None = None  # while the new settings are on trial
+        self._reloaded_s = 0.0
         self._table = process_table(self._settings)
         self._nursery = Nursery(self._table, self._locks)
         self._telemetry = Telemetry()
@@ -74,7 +77,7 @@ class Supervisor:
         """Supervise until asked to stop, or until an error that no restart can help; return the exit code."""
         self._signals.install()
         log.info("daemon_starting", processes=len(self._table), config=str(self._path))
-        while not self._signals.stops_asked and self._nursery.fatal_exit_code() is None:
+        while not self._signals.stops_asked and not self._is_beyond_help():
             self._turn()
             if self._signals.reload_asked:
                 self._reload()
@@ -124,12 +127,33 @@ class Supervisor:
     def _reload(self) -> None:
         """Take over the configuration file; with mistakes in it, everything stays as it is."""
         self._signals.reload_asked = False
+        before = self._settings
         self._notifier.notify(RELOADING=1, MONOTONIC_USEC=self._clock.monotonic_ns() // 1000)
         try:
             self._take_over(config.load(self._path, self._environ))
         except ConfigError as exc:
             log.error("reload_refused", mistakes=str(exc).splitlines())  # noqa: TRY400 - the text says all
+            self._reporter.reload_problem = "the configuration file has mistakes and was not taken over"
+        else:
+            self._before_reload, self._reloaded_s = before, self._now_s()
+            self._reporter.reload_problem = ""
         self._notifier.notify(READY=1)
+
+    def _is_beyond_help(self) -> bool:
+        """Return whether a fatal error ends the daemon; one that a reload brought undoes the reload instead.
+
+        A mistyped model must not end recording.
+        """
+        if self._nursery.fatal_exit_code() is not None and self._before_reload is not None:
+            log.error("reload_undone", exit_code=self._nursery.fatal_exit_code())
+            before, self._before_reload = self._before_reload, None
+            self._take_over(before)
+            self._reporter.reload_problem = (
+                "the configuration file was taken back, for a process could not run with it; the log says why"
+            )
+        elif self._nursery.is_ready() and self._now_s() - self._reloaded_s > RELOAD_TRIAL_S:
+            self._before_reload = None
+        return self._nursery.fatal_exit_code() is not None
 
     def _take_over(self, settings: Settings) -> None:
         for key in ("state_dir", "runtime_dir"):

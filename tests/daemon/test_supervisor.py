@@ -77,7 +77,10 @@ def test_every_child_comes_back_when_it_is_killed_or_hangs(tmp_path: Path, clip:
 
 
 def test_a_reload_touches_only_what_changed(tmp_path: Path, clip: Path) -> None:
-    """A camera that is added starts; the others keep their processes; a file with mistakes changes nothing."""
+    """A camera that is added starts; the others keep their processes; a file with mistakes changes nothing.
+
+    A model that turns out to be none takes the reload back, and nothing but the worker notices.
+    """
     gate, yard = f'url = "{clip}"', f'url = "{clip}"\ndetect_fps = 2'
     with RunningDaemon(tmp_path, RULES, {"gate": gate}) as daemon:
         daemon.wait_until_seen("gate")
@@ -95,6 +98,16 @@ def test_a_reload_touches_only_what_changed(tmp_path: Path, clip: Path) -> None:
         assert daemon.logged("reload_refused")[0]["mistakes"][0].startswith("nonsense: unknown key")
         assert daemon.pids() == after
 
+        good, daemon.model = daemon.model, clip
+        daemon.write_config(RULES, {"gate": gate, "yard": yard})
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for_another("worker", after["worker"])
+        assert len(daemon.logged("reload_undone")) == 1
+        assert any("taken back" in problem for problem in daemon.status()["problems"])
+        after["worker"] = daemon.pids()["worker"]
+        assert daemon.pids() == after
+
+        daemon.model = good
         daemon.write_config(RULES, {"yard": yard})
         assert ask(daemon.runtime_dir, "reload") == {"ok": True}
         wait_for(lambda: not exists(after["camera gate"]), "the reader of the camera that went")
