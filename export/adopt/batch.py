@@ -31,6 +31,7 @@ def with_open_batch(model: onnx.ModelProto, seen: sig.Signature) -> onnx.ModelPr
     if seen.fixed_batch:
         _open_reshapes(opened, seen)
     _open_dims(opened)
+    _drop_unused_weights(opened)
     return opened if _takes_batches(model, opened, seen) else None
 
 
@@ -127,6 +128,16 @@ def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
         if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
             shapes[value.name] = tuple(d.dim_value for d in dims)
     return shapes
+
+
+def _drop_unused_weights(model: onnx.ModelProto) -> None:
+    """Forget the targets that were replaced; ONNX Runtime warns of weights that nobody reads."""
+    read = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
+        return  # subgraphs read weights of the outer graph by name
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
 
 
 def _open_dims(model: onnx.ModelProto) -> None:

@@ -33,7 +33,7 @@ class Check:
 
 
 def contract(trial: Trial) -> Verdict:
-    """Check that rows are as the contract says on every picture: finite, sorted, classes with a label, unused rows zero."""
+    """Check that rows are as the contract says: finite, sorted, classes with a label, unused rows zero."""
     rows = trial.detector.run(trial.images)
     if rows.ndim != 3 or rows.shape[2] != 6 or rows.dtype != np.float32 or rows.shape[1] > MAX_ROWS:
         return False, f"gives {rows.dtype} {list(rows.shape)}, not float32 [N, up to {MAX_ROWS}, 6]"

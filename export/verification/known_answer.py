@@ -40,12 +40,16 @@ def make(detector: Detector, pictures: list[NDArray[np.uint8]]) -> dict[str, Any
     if len(answers[best]) == 0:
         least = detector.metadata.score_threshold + MARGIN
         raise QualityError(f"{detector.path}: nothing above score {least:.2f} on these pictures; give a clearer one")
-    return {
-        "image": _to_png(images[best]),
-        "detections": [[round(float(value), 4) for value in row] for row in answers[best]],
-        "score_tolerance": SCORE_TOLERANCE,
-        "pixel_tolerance": PIXEL_TOLERANCE,
-    }
+    return _record(_to_png(images[best]), answers[best])
+
+
+def renew(detector: Detector, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record with this model's own rows for its picture; empty when it sees nothing clear there."""
+    image = _from_png(record["image"])
+    if image is None:
+        return {}
+    rows = _clear_rows(detector, image)
+    return _record(record["image"], rows) if len(rows) else {}
 
 
 def check(detector: Detector, record: dict[str, Any]) -> tuple[bool, str]:
@@ -68,6 +72,15 @@ def store(path: Path, record: dict[str, Any]) -> None:
     write_metadata(model, replace(read_metadata(model, str(path)), known_answer=record))
     with whole_file(path) as draft:
         onnx.save(model, str(draft))
+
+
+def _record(image: str, rows: NDArray[np.float32]) -> dict[str, Any]:
+    return {
+        "image": image,
+        "detections": [[round(float(value), 4) for value in row] for row in rows],
+        "score_tolerance": SCORE_TOLERANCE,
+        "pixel_tolerance": PIXEL_TOLERANCE,
+    }
 
 
 def _clear_rows(detector: Detector, image: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,0 +1,156 @@
+"""INT8 files keep their boxes, their edges stay float, and too great a loss is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+import onnx
+import pytest
+
+from export.adopt.pipeline import Request, adopt
+from export.agreement import agreement, difference
+from export.cli import main
+from export.compression.int8 import Settings, quantize
+from export.compression.ranges import BINS, Histogram, best_range
+from export.errors import DatasetError, LabError, QualityError
+from export.frames import sample_pictures
+from export.labels import Labels
+from export.runtime import Detector
+
+from . import contract_models, foreign, parity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALL_LAYERS = Settings(keep_first=0, max_drop=1.0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Adopt a small network whose three convolutions can be quantised."""
+    folder = tmp_path_factory.mktemp("float")
+    target = folder / "m.onnx"
+    adopt(foreign.yolox(folder / "raw.onnx"), target, Request(labels=Labels(("a", "b", "c")), score_threshold=0.3))
+    return target
+
+
+def test_an_int8_file_keeps_its_detections_and_what_it_cost(tmp_path: Path) -> None:
+    """Weights become 8-bit, agreement is measured on pictures that did not calibrate, and kept in the file."""
+    model, target = contract_models.build(tmp_path / "m.onnx"), tmp_path / "q.onnx"
+    pictures = [contract_models.bright_corner(size) for size in (64, 80, 96)] + parity.noise(5)
+
+    toll = quantize(model, target, pictures, Settings(keep_first=0))
+
+    assert toll.measure == "agreement"
+    assert toll.after.quality == 1.0
+    said = Detector(target).metadata
+    assert said.precision == "int8"
+    assert said.source.startswith("m.onnx quantised")
+    assert said.calibration["pictures"] == 4
+    assert said.calibration["after"]["quality"] == pytest.approx(toll.after.quality, abs=1e-4)
+    kernels = [t for t in onnx.load(str(target)).graph.initializer if t.data_type == onnx.TensorProto.INT8]
+    assert kernels
+
+
+def test_front_and_tail_stay_in_float(model: Path, tmp_path: Path) -> None:
+    """No Q/DQ node feeds box decoding; with all convolutions kept, the file is not quantised at all."""
+    quantize(model, tmp_path / "q.onnx", parity.noise(4), ALL_LAYERS)
+    quantize(model, tmp_path / "kept.onnx", parity.noise(4), Settings(keep_first=3, max_drop=1.0))
+
+    graph, kept = (onnx.load(str(tmp_path / name)).graph for name in ("q.onnx", "kept.onnx"))
+
+    made_by = {name: node.op_type for node in graph.node for name in node.output}
+    tail = [node for node in graph.node if node.name.startswith("tail/")]
+    assert tail
+    assert not [name for node in tail for name in node.input if made_by.get(name) == "DequantizeLinear"]
+    assert "QuantizeLinear" in made_by.values()
+    assert "QuantizeLinear" not in {node.op_type for node in kept.node}
+
+
+def test_a_loss_above_the_limit_writes_nothing_and_says_what_to_do(model: Path, tmp_path: Path) -> None:
+    """The refusal names the loss, the limit and the remedies."""
+    with pytest.raises(
+        QualityError, match=r"lost .* more than --max-drop -1; nothing was written\. Give more pictures"
+    ):
+        quantize(model, tmp_path / "q.onnx", parity.noise(4), Settings(keep_first=0, max_drop=-1.0))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_int8_file_is_not_quantised_again(tmp_path: Path) -> None:
+    """The error points to the float file."""
+    path = contract_models.build(tmp_path / "m.onnx", precision="int8")
+
+    with pytest.raises(LabError, match="is int8 already"):
+        quantize(path, tmp_path / "q.onnx", parity.noise(4), ALL_LAYERS)
+
+
+def test_the_command_calibrates_on_a_recording(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A video in a folder is enough; the table is printed."""
+    _record(tmp_path / "recordings" / "cam.mp4", parity.noise(12, (96, 128)))
+    command = ["quantize", str(model), "--calibrate", str(tmp_path / "recordings"), "--out", str(tmp_path / "q.onnx")]
+
+    assert main([*command, "--count", "6", "--keep-first", "0", "--max-drop", "1"]) == 0
+
+    assert "agreement" in capsys.readouterr().out
+    assert Detector(tmp_path / "q.onnx").metadata.calibration["pictures"] == 3
+
+
+def test_calibration_needs_pictures(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty folder is named, with what would be read."""
+    assert main(["quantize", str(model), "--calibrate", str(tmp_path)]) == 1
+    assert "no pictures or videos found (.avi" in capsys.readouterr().err
+    with pytest.raises(DatasetError, match="no such file or folder"):
+        sample_pictures([tmp_path / "gone"], 4)
+
+
+def test_samples_are_spread_over_pictures_and_videos(tmp_path: Path) -> None:
+    """Half comes from each kind, and a video gives its beginning and its end."""
+    frames = [np.full((48, 64, 3), shade, np.uint8) for shade in range(0, 240, 20)]
+    _record(tmp_path / "a.mp4", frames)
+
+    taken = sample_pictures([tmp_path], 4)
+
+    shades = [int(picture.mean()) for picture in taken]
+    assert len(taken) == 4
+    assert shades[0] < 30
+    assert shades[-1] > 180
+
+
+def test_ranges_ignore_what_silu_flattens_and_single_outliers() -> None:
+    """-50 before SiLU costs no steps; without SiLU it keeps more of its range."""
+    counts = np.zeros(BINS)
+    counts[BINS // 10 :] = 10.0
+    histogram = Histogram(-50.0, 10.0, counts)
+
+    plain = best_range(histogram, lambda values: values)
+    silu = best_range(histogram, lambda values: values / (1 + np.exp(-values)))
+
+    assert plain[0] < -35
+    assert -15 < silu[0] < 0
+    assert silu[1] == pytest.approx(10.0, abs=0.6)
+
+
+def test_agreement_counts_each_row_once() -> None:
+    """Two rows on one target match one of the other side; nothing on both sides is full agreement."""
+    row = np.float32([[0, 0, 10, 10, 0.9, 1]])
+    none = row[:0]
+
+    assert agreement([(row, row)]) == 1.0
+    assert agreement([(np.vstack([row, row]), row)]) == pytest.approx(2 / 3)
+    assert agreement([(row, none)]) == 0.0
+    assert agreement([(none, none)]) == 1.0
+    assert difference(row, none).missing == 1
+
+
+def _record(path: Path, pictures: list[np.ndarray]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode())
