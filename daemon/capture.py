@@ -119,7 +119,7 @@ class Capture:
         Raises StreamError: `timeout` after silence, `ended` when the stream or file is over.
         """
         if self.is_live:
-            yield from takewhile(lambda _: not stopping(), self._demux())
+            yield from takewhile(lambda _: not stopping(), _timed(self._demux(), self.video.index))
             if not stopping():
                 raise self._end()
             return
@@ -173,6 +173,28 @@ class Capture:
         """Close; only from the thread that reads."""
         with suppress(av.error.FFmpegError):
             self._container.close()
+
+
+def _timed(packets: Iterator[Any], video_index: int) -> Iterator[Any]:
+    """Give the first video packet its times: FFmpeg leaves them out over RTSP, and it is the first key frame.
+
+    It is held until the second one tells; a stream with B-frames does not, and begins with its second GOP.
+    """
+    held: Any = None
+    for packet in packets:
+        if packet.stream_index != video_index:
+            yield packet
+            continue
+        if packet.pts is None and packet.dts is None and held is None:
+            held = packet
+            continue
+        if held is not None and packet.dts is not None and packet.dts == packet.pts:
+            held.pts = held.dts = packet.dts - (held.duration or packet.duration or 1)
+        if held is not None:
+            yield held
+        yield packet
+        break
+    yield from packets
 
 
 class _Pace:

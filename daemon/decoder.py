@@ -22,7 +22,8 @@ class Decoder:
 
     def __init__(self, video: Any, now_ns: int) -> None:
         self._context = video.codec_context
-        self._waiting = True  # for a key frame
+        self._begun = False  # at a key frame; before one nothing is decoded
+        self._waiting = True  # for a sound key frame; until it comes nothing is shown
         self._seen_keyframe = False
         self._sound_ns = now_ns  # when the last sound frame came, or the start
         self.corrupt = 0  # packets and frames dropped as damaged or undecodable
@@ -44,14 +45,14 @@ class Decoder:
     def _frames(self, packet: Any) -> list[VideoFrame]:
         if not packet.size:
             return self._rest(packet)
+        if not self._begun:
+            if not packet.is_keyframe:
+                return []
+            self._begun = self._seen_keyframe = True
+            self._context.flush_buffers()
         if packet.is_corrupt:
             self._damaged()
             return []
-        if self._waiting:
-            if not packet.is_keyframe:
-                return []
-            self._context.flush_buffers()
-            self._waiting, self._seen_keyframe = False, True
         try:
             return list(packet.decode())
         except av.error.FFmpegError:
@@ -60,17 +61,27 @@ class Decoder:
 
     def _rest(self, packet: Any) -> list[VideoFrame]:
         """Return what the decoder held back at a file's end; what comes next begins with a key frame."""
-        if self._waiting:
+        if not self._begun:
             return []
-        self._waiting = True
+        self._begun = False
         return list(packet.decode())
 
     def _sound(self, frames: list[VideoFrame]) -> list[VideoFrame]:
-        for index, frame in enumerate(frames):
+        """Return the frames that nothing damaged stands behind.
+
+        Decoding goes on over damage, and only its output is dropped: frames that are shown before a key frame but sent
+        after it (open GOP) need what came before it.
+        """
+        sound = []
+        for frame in frames:
             if frame.is_corrupt:
                 self._damaged()
-                return frames[:index]
-        return frames
+            elif frame.key_frame or not self._waiting:
+                self._waiting = False
+                sound.append(frame)
+            else:
+                self.corrupt += 1
+        return sound
 
     def _damaged(self) -> None:
         self.corrupt += 1

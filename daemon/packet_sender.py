@@ -62,7 +62,7 @@ class PacketSender:
         index = self._index.get(packet.stream_index)
         if self._start is None or index is None:
             return
-        if packet.dts is None and packet.pts is None:
+        if packet.dts is None:
             self._drop("no_timestamp")
             return
         begins = is_video and packet.is_keyframe
@@ -80,14 +80,13 @@ class PacketSender:
         self._to_keyframe = False
 
     def _message(self, packet: Any, index: int, received_ns: int) -> Packet:
-        dts = packet.pts if packet.dts is None else packet.dts
         return Packet(
             camera=self._camera,
             stream_id=self._stream_id,
             stream_index=index,
             data=bytes(packet),
-            pts=dts if packet.pts is None else packet.pts,
-            dts=dts,
+            pts=packet.dts if packet.pts is None else packet.pts,
+            dts=packet.dts,
             duration=packet.duration or 0,
             time_base=(packet.time_base.numerator, packet.time_base.denominator),
             is_keyframe=packet.is_keyframe,
