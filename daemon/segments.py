@@ -98,7 +98,8 @@ def segment_path(recordings: Path, camera: str, start_utc_ns: int) -> Path:
 
 def to_av(packet: TimedPacket, stream: Any, shift_ns: int) -> av.Packet:
     """Return a packet for `stream` whose times are moved back by `shift_ns`."""
-    prefixed = packet.is_video and stream.codec_context.name in _PREFIXED_CODECS
+    # An output's context bears the encoder's name, libx264, though nothing is encoded.
+    prefixed = packet.is_video and stream.codec_context.codec.canonical_name in _PREFIXED_CODECS
     result = av.Packet(length_prefixed(packet.data) if prefixed else packet.data)
     shift = ns_to_ticks(shift_ns, packet.time_base)
     result.dts = packet.dts - shift
