@@ -18,7 +18,7 @@ import av
 from .clock import NS_PER_MS, iso_utc
 from .errors import MediaError
 from .segment_reader import SegmentReader
-from .segments import AV_ERRORS, SegmentNote, template_streams, to_av
+from .segments import AV_ERRORS, SegmentNote, add_streams, to_av
 from .timeline import TimedPacket
 
 CLIP_OPTIONS: Final = {"movflags": "faststart", "avoid_negative_ts": "disabled"}
@@ -81,9 +81,8 @@ def _write(readers: list[SegmentReader], from_utc_ns: int, to_utc_ns: int, draft
     if first is None:
         raise MediaError(f"no recording between {iso_utc(from_utc_ns)} and {iso_utc(to_utc_ns)}")
     end_utc_ns = first.utc_ns
-    header = readers[0].init_segment()
-    with template_streams(header) as templates, av.open(str(draft), "w", format="mp4", options=CLIP_OPTIONS) as output:
-        streams = [output.add_stream_from_template(stream) for stream in templates]
+    with av.open(str(draft), "w", format="mp4", options=CLIP_OPTIONS) as output:
+        streams = add_streams(output, readers[0].init_segment())
         for packet in _with(first, packets):
             output.mux_one(_placed(packet, streams[packet.stream_index], first))
             end_utc_ns = max(end_utc_ns, packet.utc_ns + packet.duration_ns)

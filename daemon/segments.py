@@ -88,6 +88,16 @@ def template_streams(init_segment: bytes) -> Iterator[list[Any]]:
         yield list(container.streams)
 
 
+def add_streams(output: Any, init_segment: bytes) -> list[Any]:
+    """Give an output the streams that an MP4 header announces, and return them by index."""
+    with template_streams(init_segment) as templates:
+        streams = [output.add_stream_from_template(template) for template in templates]
+    for stream in streams:
+        if stream.codec_context.codec.canonical_name == "hevc":
+            stream.codec_context.codec_tag = "hvc1"  # Safari and QuickTime refuse FFmpeg's default hev1
+    return streams
+
+
 def segment_path(recordings: Path, camera: str, start_utc_ns: int) -> Path:
     """Return where a segment lies: `<camera>/<YYYY>/<MM>/<DD>/<HH-MM-SS.mmm>Z.mp4`, times in UTC."""
     whole, rest_ns = divmod(start_utc_ns, NS_PER_S)
@@ -212,8 +222,7 @@ class SegmentWriter:
 def _open_output(file: _CountedFile, header: StreamHeader, note: SegmentNote) -> tuple[Any, list[Any]]:
     output = av.open(file, "w", format="mp4", options=MUX_OPTIONS)
     output.metadata["comment"] = json.dumps(asdict(note))
-    with template_streams(header.init_segment) as templates:
-        streams = [output.add_stream_from_template(stream) for stream in templates]
+    streams = add_streams(output, header.init_segment)
     # The header goes out now: a segment that is killed at once is still an MP4 file.
     output.start_encoding()
     return output, streams

@@ -78,6 +78,18 @@ def test_a_clip_can_be_played_before_it_is_loaded_and_has_sound(tmp_path: Path) 
     assert sound_s == pytest.approx(3, abs=0.2)
 
 
+def test_h265_is_labelled_as_every_player_wants_it(tmp_path: Path) -> None:
+    """`hvc1`, not FFmpeg's `hev1`, in segments and in clips."""
+    header, packets = timed_packets(encoded("libx265", 2))
+    write_segment(tmp_path / "a.mp4", header, packets)
+
+    clip = cut_clip([tmp_path / "a.mp4"], 0, packets[-1].utc_ns, tmp_path / "clip.mp4")
+
+    for path in (tmp_path / "a.mp4", clip.path):
+        with av.open(str(path)) as container:
+            assert container.streams.video[0].codec_context.codec_tag == "hvc1"
+
+
 def test_segments_that_overlap_give_every_picture_once(tmp_path: Path) -> None:
     """The pre-roll of a later event writes again what the event before has written; in any order of their starts."""
     paths = segments(tmp_path, (0, 3), (2, 5), (4, 6))
