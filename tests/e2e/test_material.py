@@ -65,28 +65,23 @@ def film_of_picture(picture: np.ndarray, path: Path, seconds_: int = 8, fps: int
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"preset": "veryfast", "g": str(fps)})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        # One slice a picture: GStreamer puts parameter sets before each slice, which FFmpeg takes for two pictures.
+        stream.codec_context.thread_count = 1
         for _ in range(seconds_ * fps):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture[:height, :width], "bgr24")))
         container.mux(stream.encode(None))
     return path
 
 
-def picture_with(material: Path, label: str) -> tuple[np.ndarray, list[float]]:
-    """Return the COCO picture in which one object of `label` is largest, and its box in fractions."""
+def street_with_cars(material: Path) -> tuple[np.ndarray, list[list[float]]]:
+    """Return a labelled COCO picture of a motorway, and its cars' boxes in fractions."""
     truth = json.loads((material / "datasets" / "coco128" / "val2017.json").read_text())
-    category = next(c["id"] for c in truth["categories"] if c["name"] == label)
-    images = {image["id"]: image for image in truth["images"]}
-
-    def share(annotation: dict) -> float:
-        image = images[annotation["image_id"]]
-        return annotation["bbox"][2] * annotation["bbox"][3] / (image["width"] * image["height"])
-
-    best = max((a for a in truth["annotations"] if a["category_id"] == category and not a["iscrowd"]), key=share)
-    image = images[best["image_id"]]
-    x, y, w, h = best["bbox"]
+    car = next(c["id"] for c in truth["categories"] if c["name"] == "car")
+    image = next(i for i in truth["images"] if i["file_name"] == "000000001532.jpg")
+    boxes = [a["bbox"] for a in truth["annotations"] if (a["image_id"], a["category_id"]) == (image["id"], car)]
+    width, height = image["width"], image["height"]
     path = next((material / "datasets" / "coco128" / "images").rglob(image["file_name"]))
-    sides = image["width"], image["height"]
-    return cv2.imread(str(path)), [x / sides[0], y / sides[1], (x + w) / sides[0], (y + h) / sides[1]]
+    return cv2.imread(str(path)), [[x / width, y / height, (x + w) / width, (y + h) / height] for x, y, w, h in boxes]
 
 
 def iou(one: list[float], other: list[float]) -> float:
@@ -99,7 +94,7 @@ def test_a_person_and_a_car_come_out_as_alerts_with_boxes_that_lie_on_them(
     material: Path, yolox: Path, folder: Path, tmp_path: Path
 ) -> None:
     """GStreamer's server with digest authentication, a published detector, real pictures; the secret stays secret."""
-    picture, truth = picture_with(material, "car")
+    picture, cars = street_with_cars(material)
     clips = {
         "room": material / "videos" / "intel_one-by-one-person-detection.mp4",
         "street": film_of_picture(picture, tmp_path / "street.mp4"),
@@ -118,7 +113,7 @@ def test_a_person_and_a_car_come_out_as_alerts_with_boxes_that_lie_on_them(
             titles = [Path(f"/proc/{pid}/cmdline").read_text() for pid in daemon_.pids().values()]
             assert daemon_.stop() == 0
 
-    assert iou(car["relative_box"], truth) > 0.5
+    assert max(iou(car["relative_box"], truth) for truth in cars) > 0.5
     assert clip["error"] is None
     assert seconds(clip["start_utc"]) <= seconds(person["started_utc"]) - 2
     assert len(frames_of(folder / "state" / clip["path"])) > 20
@@ -136,5 +131,5 @@ def test_a_wrong_password_is_said_and_not_hammered(material: Path, yolox: Path, 
             assert daemon_.stop() == 0
 
     assert down["reason"] == "auth"
-    assert daemon_.log().count("camera_disconnected") == 1
+    assert daemon_.log().count("camera_unreachable") == 1
     assert "wrong-one" not in daemon_.log()
