@@ -80,6 +80,10 @@ class _Plan:
     placement: Placement
     matrix: NDArray[np.float32]
     keep: Pixels | None  # uint8 [placed_height, placed_width, 3], 0 under privacy masks, else 255
+    # Scratch, used for every frame: fresh memory of this size costs a page fault every 4 kB.
+    planes: list[Pixels]  # Y, U, V, each [placed_height, placed_width]
+    yuv: Pixels  # [placed_height, placed_width, 3]
+    rgb: Pixels  # [placed_height, placed_width, 3]
 
 
 class Letterbox:
@@ -114,7 +118,10 @@ class Letterbox:
         key = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
         if self._plan is None or self._plan.key != key:
             placement = fit_box(frame.width, frame.height, self.width, self.height, self._fit)
-            self._plan = _Plan(key, placement, _colours_of(frame), self._keep(placement))
+            high, wide = placement.placed_height, placement.placed_width
+            planes = [np.empty((high, wide), np.uint8) for _ in range(3)]
+            yuv, rgb = np.empty((high, wide, 3), np.uint8), np.empty((high, wide, 3), np.uint8)
+            self._plan = _Plan(key, placement, _colours_of(frame), self._keep(placement), planes, yuv, rgb)
         return self._plan
 
     def _keep(self, placement: Placement) -> Pixels | None:
@@ -127,13 +134,15 @@ class Letterbox:
     def _small_rgb(self, frame: VideoFrame, plan: _Plan, size: tuple[int, int]) -> Any:
         name = frame.format.name
         if name in _PLANAR:
-            channels = [cv2.resize(_plane(plane), size) for plane in frame.planes[:3]]
+            for plane, small in zip(frame.planes[:3], plan.planes, strict=True):
+                cv2.resize(_plane(plane), size, dst=small)
         elif name in _SEMI_PLANAR:
-            luma, chroma = frame.planes[:2]
-            channels = [cv2.resize(_plane(luma), size), *cv2.split(cv2.resize(_plane(chroma, 2), size))]
+            cv2.resize(_plane(frame.planes[0]), size, dst=plan.planes[0])
+            cv2.split(cv2.resize(_plane(frame.planes[1], 2), size), plan.planes[1:])
         else:
             return _packed(self._reformatter.reformat(frame, *size, "rgb24", interpolation="BILINEAR"), 3)
-        return cv2.transform(cv2.merge(channels), plan.matrix)
+        cv2.merge(plan.planes, plan.yuv)
+        return cv2.transform(plan.yuv, plan.matrix, plan.rgb)
 
 
 class LumaView:
