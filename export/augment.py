@@ -33,11 +33,11 @@ MIN_LEFT = 0.3  # so is one of which less than this share is still in the pictur
 class AugmentConfig:
     """How much of what; ranges are (least, most), probabilities are 0..1."""
 
-    mosaic: float = 0.6
+    mosaic: float = 0.35
     mirror: float = 0.5
-    scale: tuple[float, float] = (0.5, 1.8)  # 1 = the picture just fits
-    mosaic_scale: tuple[float, float] = (0.8, 2.2)
-    shape: tuple[float, float] = (0.8, 1.6)  # width against height; sets are often stored squeezed to a square
+    scale: tuple[float, float] = (0.55, 1.6)  # 1 = the picture just fits
+    mosaic_scale: tuple[float, float] = (0.8, 2.0)
+    shape: tuple[float, float] = (0.9, 1.5)  # width against height; sets are often stored squeezed to a square
     rotate_deg: float = 6.0
     translate: float = 0.15
     hue: float = 0.015

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import structlog
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from . import checkpoint
@@ -22,6 +23,7 @@ from .augment import GENTLE, AugmentConfig
 from .errors import LabError
 from .loader import Augmented, Batches, make_loader
 from .losses import detection_loss
+from .mimic import Mimic, MimicSpec, TeacherTrunk
 from .nets.nano import Nano, NanoConfig, grid
 from .schedule import Ema, learning_rate
 from .validate import validate
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from .dataset import Dataset
 
@@ -38,6 +40,7 @@ log = structlog.get_logger()
 
 GENTLE_FROM = 0.85  # of the training; then no more mosaics, so that the last pictures are like real ones
 CLIP_NORM = 10.0
+MIMIC_WEIGHT = 6.0  # so that looking alike weighs about as much as the boxes' own loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +49,10 @@ class TrainConfig:
 
     epochs: int = 100
     hours: float = 0.0
-    batch: int = 16
-    sizes: tuple[int, ...] = (256, 288, 320, 352)
+    batch: int = 8
+    sizes: tuple[int, ...] = (224, 256, 288, 320, 352)
     early_sizes: tuple[int, ...] = (192, 224, 256)
-    early_until: float = 0.4  # share of the training with small pictures: twice as many of them in the same time
+    early_until: float = 0.6  # share of the training with small pictures: twice as many of them in the same time
     optimizer: str = "adamw"
     rate: float = 2e-3
     decay: float = 0.03
@@ -70,6 +73,7 @@ class Trainer:
     """One training run in `folder`; a folder with a `last.pt` is gone on with.
 
     `start` is a state dict to begin from (transfer learning); layers whose shape differs keep their random start.
+    `mimic` names a teacher whose feature maps the pyramid learns to look like.
     """
 
     def __init__(
@@ -77,7 +81,9 @@ class Trainer:
         folder: Path,
         net: NanoConfig,
         config: TrainConfig,
+        *,
         start: Mapping[str, Tensor] | None = None,
+        mimic: MimicSpec | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +96,9 @@ class Trainer:
             transfer(self.model, start)
         freeze(self.model, config.freeze)
         self.ema = Ema(self.model)
-        self.optimizer = make_optimizer(self.model, config)
+        self.mimic = Mimic(TeacherTrunk(mimic), net.neck).to(self.device) if mimic else None
+        modules = [self.model, self.mimic] if self.mimic else [self.model]
+        self.optimizer = make_optimizer(nn.ModuleList(modules), config)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
         self.epoch, self.best, self.stale, self.steps = 0, -1.0, 0, 0
         self._started = clock()  # less what earlier processes of this run have spent
@@ -144,8 +152,12 @@ class Trainer:
         truth = truth.to(self.device, non_blocking=True)
         points, _ = grid(pictures.shape[2], pictures.shape[3], self.device)
         with autocast(self.config):
-            logits, boxes = self.model(pictures)
+            maps = self.model.features(pictures)
+            logits, boxes = self.model.predict(maps, pictures.shape[2], pictures.shape[3])
         loss, parts = detection_loss(logits, boxes, points, truth)
+        if self.mimic:
+            unlike = self.mimic.loss(pictures, maps)
+            loss, parts = loss + MIMIC_WEIGHT * unlike, {**parts, "unlike": float(unlike.detach())}
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
@@ -193,6 +205,7 @@ class Trainer:
             "raw": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "mimic": self.mimic.state_dict() if self.mimic else {},
             "ema_steps": self.ema.steps,
             "steps": self.steps,
             "spent_s": self.spent_s,
@@ -208,6 +221,8 @@ class Trainer:
         self.ema.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.mimic:
+            self.mimic.load_state_dict(state["mimic"])
         self.ema.steps, self.steps, self.epoch = state["ema_steps"], state["steps"], state["epoch"]
         self.best, self.stale = state["score"], state["stale"]
         self._started = self.clock() - state["spent_s"]

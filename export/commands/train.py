@@ -57,9 +57,11 @@ def _add_length(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--epochs", type=int, help="default: 100 for nano, 10 for presence")
     group.add_argument("--hours", type=float, default=0.0, help="end after so many hours instead of epochs (nano)")
     group.add_argument("--patience", type=int, default=0, help="stop after so many validations without gain; 0 = never")
-    group.add_argument("--batch", type=int, help="pictures a step (default: 16 for nano, 32 for presence)")
-    group.add_argument("--sizes", type=sizes, default="256,288,320,352", help="picture sizes, multiples of 32")
-    group.add_argument("--early-sizes", type=sizes, default="192,224,256", help="those of the first 40%%, for speed")
+    group.add_argument("--batch", type=int, help="pictures a step (default: 8 for nano, 32 for presence)")
+    group.add_argument("--sizes", type=sizes, default="224,256,288,320,352", help="picture sizes, multiples of 32")
+    group.add_argument("--mosaic", type=float, default=0.35, help="share of pictures made of four (default: 0.35)")
+    group.add_argument("--early-until", type=float, default=0.6, help="share of the training with --early-sizes")
+    group.add_argument("--early-sizes", type=sizes, default="192,224,256", help="those of the first part, for speed")
     group.add_argument("--workers", type=int, default=1, help="processes that augment (default: 1; a GPU wants 4+)")
     group.add_argument("--threads", type=int, default=0, help="CPU threads of the training; 0 = all cores")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
@@ -74,6 +76,12 @@ def _add_learning(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--warmup", type=float, default=0.03, help="share of the training before the highest rate")
     group.add_argument("--seed", type=int, default=1)
     group.add_argument("--start", type=Path, help="checkpoint to take equal weights from")
+    group.add_argument(
+        "--mimic",
+        nargs=4,
+        metavar=("ONNX", "S8", "S16", "S32"),
+        help="published detector (BGR 0..255) and three of its tensors, strides 8, 16, 32, for nano's pyramid to mimic",
+    )
     group.add_argument("--freeze", default="", help="comma list of parts that do not learn: backbone, neck, head.boxes")
 
 
@@ -98,8 +106,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: list[int]) -> int:
     from .. import checkpoint
+    from ..augment import AugmentConfig
     from ..contract import Metadata
     from ..loader import Augmented
+    from ..mimic import MimicSpec
     from ..nets.nano import NanoConfig
     from ..to_onnx import deployed, export_module
     from ..train import TrainConfig, Trainer
@@ -107,9 +117,11 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
     config = TrainConfig(
         epochs=args.epochs or 100,
         hours=args.hours,
-        batch=args.batch or 16,
+        batch=args.batch or 8,
         sizes=args.sizes,
         early_sizes=args.early_sizes,
+        early_until=args.early_until,
+        augment=AugmentConfig(mosaic=args.mosaic),
         optimizer=args.optimizer,
         rate=args.rate or 2e-3,
         decay=args.decay,
@@ -123,7 +135,8 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
         freeze=tuple(part for part in args.freeze.split(",") if part),
     )
     start = checkpoint.load(args.start)["model"] if args.start else None
-    trainer = Trainer(args.out, NanoConfig(classes=len(train.labels)), config, start)
+    mimic = MimicSpec(path=Path(args.mimic[0]), tensors=tuple(args.mimic[1:])) if args.mimic else None
+    trainer = Trainer(args.out, NanoConfig(classes=len(train.labels)), config, start=start, mimic=mimic)
     best = trainer.fit(Augmented(train, config.augment, args.seed), repeats, held_out)
     where = args.out / "last.pt"
     metadata = Metadata(name="lepton-nano", labels=train.labels, suppressed=False, nms_iou=0.6, source=str(where))

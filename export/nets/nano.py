@@ -164,9 +164,16 @@ class Nano(nn.Module):
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits [N, A, classes] and boxes [N, A, 4] as x1 y1 x2 y2 in input pixels."""
-        height, width = pictures.shape[2:]
-        logits, distances = self.head(self.neck(self.backbone(pictures / 255.0)))
-        points, strides = grid(int(height), int(width), pictures.device)
+        return self.predict(self.features(pictures), int(pictures.shape[2]), int(pictures.shape[3]))
+
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        """Return the pyramid's three maps, fine to coarse."""
+        return self.neck(self.backbone(pictures / 255.0))
+
+    def predict(self, maps: list[Tensor], height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Return logits and boxes, as `forward`, from the pyramid of pictures of `height` x `width`."""
+        logits, distances = self.head(maps)
+        points, strides = grid(height, width, logits.device)
         distances = distances * strides[:, None]
         return logits, torch.cat([points - distances[..., :2], points + distances[..., 2:]], -1)
 

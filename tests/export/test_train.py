@@ -124,7 +124,7 @@ def test_frozen_parts_keep_weights_and_statistics_and_the_start_is_taken_over(tm
     """Transfer with a frozen backbone: its weights and running means stay those of the start, the head learns."""
     train, dataset = _data(tmp_path / "data", 8)
     start = Trainer(tmp_path / "base", TINY, _config(seed=7)).model.state_dict()
-    trainer = Trainer(tmp_path / "run", TINY, _config(epochs=1, freeze=("backbone",)), start)
+    trainer = Trainer(tmp_path / "run", TINY, _config(epochs=1, freeze=("backbone",)), start=start)
 
     trainer.fit(train, [1] * len(dataset), dataset)
 
