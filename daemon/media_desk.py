@@ -56,6 +56,9 @@ class MediaDesk:
             self._stats.count("orders_refused", reason="too_many")
             return
         if entry.first_ns == entry.renewed_ns:
+            if not all(self._is_inside(p) for p in (order.snapshot_path, order.clean_snapshot_path, order.clip_path)):
+                self._refuse(entry, "the order's path leads out of the state directory")
+                return
             self._answer_from_index(entry)
         for ready in entry.answers.values():
             self._answer(ready)
@@ -94,10 +97,7 @@ class MediaDesk:
         if packets is None:
             return
         order = entry.order
-        boxed, clean = self._file(order.snapshot_path), self._file(order.clean_snapshot_path)
-        if boxed is None or clean is None:
-            self._fail(entry, "snapshot", "the order's path leads out of the state directory")
-            return
+        boxed, clean = self._index.state_dir / order.snapshot_path, self._index.state_dir / order.clean_snapshot_path
         for path in (order.snapshot_path, order.clean_snapshot_path):
             self._note(_row(order, path, "snapshot", (order.snapshot_utc_ns, order.snapshot_utc_ns), None))
         entry.begun.add("snapshot")
@@ -148,15 +148,14 @@ class MediaDesk:
         to_utc_ns = order.end_utc_ns + int(recording.post_roll_s * NS_PER_S)
         if not self._is_on_disk(entry, camera, to_utc_ns):
             return
-        path = self._file(order.clip_path)
-        if path is None or disk_full:
-            problem = "the disk is full" if path else "the order's path leads out of the state directory"
-            self._fail(entry, "clip", problem)
+        if disk_full:
+            self._fail(entry, "clip", "the disk is full")
             return
         rows = self._index.segments(order.camera, from_utc_ns, to_utc_ns)
         self._note(_row(order, order.clip_path, "clip", (from_utc_ns, to_utc_ns), None))
         entry.begun.add("clip")
         segments = [self._index.state_dir / row.path for row in rows]
+        path = self._index.state_dir / order.clip_path
         self._clips.submit(order.event_id, partial(cut_clip, segments, from_utc_ns, to_utc_ns, path))
 
     def _is_on_disk(self, entry: Entry, camera: CameraRecorder, to_utc_ns: int) -> bool:
@@ -228,11 +227,11 @@ class MediaDesk:
             self._stats.count("index_errors")
             log.warning("file_not_removed_from_index", paths=paths, error=str(exc))
 
-    def _file(self, path: str) -> Path | None:
-        """Return the file of an order's path; None when it does not lie below the state directory."""
+    def _is_inside(self, path: str) -> bool:
+        """Tell whether an order's path lies below the state directory."""
         state_dir = self._index.state_dir.resolve()
         file = (state_dir / path).resolve()
-        return file if file.is_relative_to(state_dir) and file != state_dir else None
+        return file.is_relative_to(state_dir) and file != state_dir
 
 
 def _of_ring(init_segment: bytes, packets: list[TimedPacket]) -> tuple[bytes, list[TimedPacket]]:
