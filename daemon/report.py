@@ -50,6 +50,7 @@ class CameraReport(msgspec.Struct, frozen=True, kw_only=True):
     reconnects: int
     fps_in: float
     fps_inferred: float
+    inferred: int = 0  # frames since the daemon's start
     dropped: dict[str, float]  # reason → frames
     seconds: dict[str, float]  # state → seconds since the daemon's start
 

@@ -122,6 +122,7 @@ class Reporter:
             reconnects=status.reconnects if status else 0,
             fps_in=moment.per_s(FRAMES_IN, name),
             fps_inferred=moment.per_s(FRAMES_INFERRED, name),
+            inferred=int(self.telemetry.total(FRAMES_INFERRED, name)),
             dropped=dict(moment.growth[FRAMES_DROPPED, name]),
             seconds=self.health.seconds(name),
         )

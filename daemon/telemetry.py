@@ -88,6 +88,10 @@ class Telemetry:
             found[name, camera][reason] += value - past.get(key, 0.0)
         return found
 
+    def total(self, name: str, camera: str) -> float:
+        """Return a counter's sum over all processes and reasons since the daemon's start."""
+        return sum(value for key, value in self.totals.counters.items() if key[1:3] == (name, camera))
+
     def gauge(self, name: str) -> float | None:
         """Return a gauge that one process alone has."""
         values = [s.value for stats in self.everyone() for s in stats.gauges if s.name == name]

@@ -106,7 +106,7 @@ def status(config: Path) -> dict[str, Any]:
 
 def inferred(report: dict[str, Any]) -> float:
     """Return the frames inferred so far, all cameras."""
-    return sum(camera["frames_inferred"] for camera in report["cameras"])
+    return sum(camera["inferred"] for camera in report["cameras"])
 
 
 def wait_until_all_seen(config: Path, deadline_s: float = 90) -> None:
@@ -117,7 +117,7 @@ def wait_until_all_seen(config: Path, deadline_s: float = 90) -> None:
             cameras = status(config)["cameras"]
         except subprocess.CalledProcessError:
             cameras = []
-        if cameras and all(camera["state"] == "seen" and camera["frames_inferred"] for camera in cameras):
+        if cameras and all(camera["state"] == "seen" and camera["inferred"] for camera in cameras):
             return
         time.sleep(0.5)
     raise SystemExit("the cameras did not come up; run the configuration by hand")
@@ -141,6 +141,7 @@ def measure(config: Path, daemon: subprocess.Popen[bytes], seconds: float) -> di
         "fps": frames / wall_s,
         "memory_mb": sum(rss_mb(pid) for pid in pids),
         "cameras": after["cameras"],
+        "latencies": after["latencies"],
     }
 
 
@@ -184,8 +185,11 @@ def main() -> None:
     print(f"bare decode     {decode_ms:6.2f} ms CPU a frame\nbare inference  {inference_ms:6.2f} ms CPU a frame")
     print(f"daemon          {result['cpu_ms']:6.2f} ms CPU an inferred frame = {result['cpu_ms'] / bare_ms:.2f} x bare")
     print(f"                {result['fps']:6.1f} frames/s inferred, {result['memory_mb']:.0f} MB")
+    for latency in result["latencies"]:
+        rounded = [round(latency[key], 1) for key in ("p50_ms", "p95_ms", "p99_ms")]
+        print(f"  latency {latency['name']:<22} {latency['camera']:<6} p50, p95, p99 = {rounded} ms")
     for camera in result["cameras"]:
-        print(f"  {camera['camera']}: latency {camera['latency_ms']}, dropped {camera['dropped']}")
+        print(f"  {camera['name']}: {camera['fps_in']:.1f} frames/s in, dropped in the last minute {camera['dropped']}")
 
 
 if __name__ == "__main__":
