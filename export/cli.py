@@ -15,7 +15,6 @@ from .errors import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
 
 COMMANDS = (
     "train",
@@ -47,9 +46,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in commands:
-        module = _command_module(name)
-        if module is not None:
-            module.register(subparsers)
+        importlib.import_module(f".commands.{name}", __package__).register(subparsers)
     return parser
 
 
@@ -65,15 +62,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("lepton-export: interrupted; nothing was left half-written\n")
         return 130
     return code or 0
-
-
-def _command_module(name: str) -> ModuleType | None:
-    try:
-        return importlib.import_module(f".commands.{name}", __package__)
-    except ModuleNotFoundError as exc:
-        if exc.name != f"{__package__}.commands.{name}":
-            raise
-        return None
 
 
 if __name__ == "__main__":
