@@ -65,7 +65,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "demo",
         help="run everything here on a simulated camera",
-        description="Serves a rendered scene as an RTSP camera, runs the daemon on it with the shipped model and prints "
+        description="Serves a rendered scene as an RTSP camera, runs the daemon on it with the shipped model, prints "
         "its alerts. Exit code 0 only if an alert, its snapshot and a playable clip really came.",
     )
     parser.add_argument("--seconds", type=float, default=30.0, help="how long to run (%(default)s)")
@@ -140,8 +140,7 @@ def serve(scene: Path) -> Iterator[str]:
     """Serve the scene as a camera and give its URL."""
     arguments = command("simulate", str(scene), "--name", "gate", "--port", "0")
     with running(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)) as simulator:
-        assert simulator.stdout is not None
-        url = simulator.stdout.readline().strip()
+        url = simulator.stdout.readline().strip() if simulator.stdout else ""
         if not url:
             raise WireTimeout("the simulated camera did not start; its message stands above")
         yield url
@@ -193,7 +192,8 @@ def follow(config: Path) -> Iterator[Followed]:
     """Follow the alerts from the first on, as any subscriber would."""
     arguments = command("tail", "--config", str(config), "--from", "0")
     with running(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)) as process:
-        assert process.stdout is not None
+        if process.stdout is None:
+            raise AssertionError("a pipe was asked for")
         followed = Followed(process.stdout)
         yield followed
     followed.join()
@@ -212,7 +212,20 @@ def print_for(events: Followed, seconds: float) -> None:
 
 def line_of(message: dict[str, Any]) -> str:
     """Return what a person wants to know of a message; empty for updates."""
-    return f"#{message.get('seq')} {json.dumps(message)}"
+    head = f"{message['utc'][11:19]}  #{message['seq']:<3}"
+    match message:
+        case {"type": "health"}:
+            return f"{head} {message['kind']} {message['camera'] or ''} {message['reason']}".rstrip()
+        case {"type": "alert", "stage": "opened"}:
+            place = ", ".join(f"{part:.2f}" for part in message["relative_box"])
+            return f"{head} ALERT  {message['label']} at {message['camera']}, score {message['score']:.2f}, box {place}"
+        case {"type": "alert", "stage": "closed"}:
+            return f"{head} closed {message['label']} at {message['camera']}: {message['reason']}"
+        case {"type": "media", "error": None}:
+            return f"{head} {message['kind']:<8} {message['path']}"
+        case {"type": "media"}:
+            return f"{head} no {message['kind']}: {message['error']}"
+    return ""
 
 
 def summarise(folder: Path, events: Followed) -> int:
