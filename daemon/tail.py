@@ -44,6 +44,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(Head).decode
+_decode_page = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def tail(
@@ -114,9 +115,10 @@ class _Follower:
         except WireTimeout as exc:
             log.warning("replay_failed", error=str(exc))
 
-    def _take_page(self, parts: list[bytes]) -> bool:
+    def _take_page(self, answer: bytes) -> bool:
         """Give out an answer of the replay socket; return whether there is more."""
-        end = _decode(parts[-1])
+        *entries, last = _decode_page(answer)
+        end = _decode(last)
         if end.type != "end":
             raise ConfigError(f"{self._replay} is no replay socket of leptond: {end.text or end.type}")
         asked_after = self._last
@@ -126,8 +128,8 @@ class _Follower:
         if self._last is None or end.last_seq < self._last:
             log.warning("number_not_given_yet", asked_after=self._last, last_seq=end.last_seq)
             self._last = end.last_seq
-        for part in parts[:-1]:
-            self._out(part)
+        for entry in entries:
+            self._out(bytes(entry))
         self._last = end.seq
         return end.more
 
@@ -137,7 +139,7 @@ class _Follower:
             self._last = 0
         self._journal = journal
 
-    def _ask(self) -> list[bytes]:
+    def _ask(self) -> bytes:
         """Ask for a page, on a socket of its own, for a REQ whose answer was lost is of no more use."""
         with self._context.socket(zmq.REQ) as request:
             request.setsockopt(zmq.LINGER, 0)
@@ -146,7 +148,7 @@ class _Follower:
             end_s = time.monotonic() + REPLAY_TIMEOUT_S
             while not self._stop() and time.monotonic() < end_s:
                 if request.poll(_POLL_MS):
-                    return request.recv_multipart()
+                    return request.recv()
         raise WireTimeout(f"no answer from {self._replay} within {REPLAY_TIMEOUT_S:.0f} s")
 
 

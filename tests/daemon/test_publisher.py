@@ -41,7 +41,8 @@ def fill(journal: Journal, count: int, *, size: int = 10) -> None:
 
 
 def ask(journal: Journal, request: bytes) -> list[dict[str, Any]]:
-    return [json.loads(part) for part in replay_page(journal, request)]
+    answer: list[dict[str, Any]] = json.loads(replay_page(journal, request))
+    return answer
 
 
 def test_a_replay_gives_what_came_after_and_an_end(journal: Journal) -> None:
@@ -109,7 +110,7 @@ def test_req_and_dealer_clients_are_answered(journal: Journal, publisher: Publis
         client.send(b'{"after": 0}')
         wait_for(lambda: publisher.answer(journal), "a request")
         assert client.poll(20_000)
-        assert [json.loads(part)["seq"] for part in client.recv_multipart()] == [1, 2, 2]
+        assert [part["seq"] for part in json.loads(client.recv_multipart()[-1])] == [1, 2, 2]
 
 
 def test_a_client_that_asks_and_never_reads_is_bounded_and_delays_nobody(
@@ -128,7 +129,7 @@ def test_a_client_that_asks_and_never_reads_is_bounded_and_delays_nobody(
         polite.send(b'{"after": 19}')
 
         wait_for(lambda: publisher.answer(journal) >= 0 and polite.poll(0), "the answer to the polite one")
-        assert len(polite.recv_multipart()) == 2
+        assert len(json.loads(polite.recv())) == 2
 
 
 def test_a_subscriber_that_does_not_read_delays_no_other(publisher: Publisher) -> None:
