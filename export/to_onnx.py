@@ -72,12 +72,21 @@ def nano_from_checkpoint(state: dict[str, Any], where: str) -> Nano:
     return model
 
 
+def presence_from(state: dict[str, Any], where: str) -> Presence:
+    """Return the network of a checkpoint of lepton-presence; raises LabError when the weights do not fit."""
+    try:
+        model = Presence(tuple(state["dense"]))
+        model.load_state_dict(state["model"])
+    except (KeyError, TypeError, RuntimeError) as exc:
+        raise LabError(f"{where}: not a checkpoint of lepton-presence ({str(exc)[:160]})") from exc
+    model.eval()
+    return model
+
+
 def deployed(state: dict[str, Any], size: tuple[int, int], where: str) -> nn.Module:
     """Return the network of any checkpoint of this program as the contract wants it; `size` is (width, height)."""
     if state.get("net") == "presence":
-        model = Presence()
-        model.load_state_dict(state["model"])
-        return DeployedPresence(model, *size).eval()
+        return DeployedPresence(presence_from(state, where), *size).eval()
     return Deployed(nano_from_checkpoint(state, where), *size)
 
 

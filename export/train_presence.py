@@ -21,7 +21,8 @@ from tqdm import tqdm
 from . import checkpoint
 from .dataset import Dataset
 from .errors import DatasetError
-from .nets.presence import PRESENT, SIZE, Preprocess, Presence
+from .nets.presence import DENSE, PRESENT, SIZE, Preprocess, Presence
+from .to_onnx import presence_from
 from .train import seed_everything, write_log
 
 log = structlog.get_logger()
@@ -38,6 +39,7 @@ class PresenceConfig:
     threads: int = 0
     device: str = "cpu"
     amp: bool = True  # bfloat16
+    dense: tuple[int, ...] = DENSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def train_presence(
     """Train to the end, going on from `last.pt` where there is one; return the accuracy on `held_out`."""
     folder.mkdir(parents=True, exist_ok=True)
     seed_everything(config.seed, config.threads)
-    model = Presence().to(config.device)
+    model = Presence(config.dense).to(config.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.rate)
     first, accuracy = 0, 0.0
     if (folder / "last.pt").exists():
@@ -84,7 +86,10 @@ def train_presence(
         loss = _epoch(model, optimizer, train, config, epoch)
         accuracy = measure(model, held_out, config.device)
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
-        checkpoint.save(folder / "last.pt", {**state, "score": accuracy, "net": "presence", "labels": (train.label,)})
+        checkpoint.save(
+            folder / "last.pt",
+            {**state, "score": accuracy, "net": "presence", "dense": config.dense, "labels": (train.label,)},
+        )
         row = {"epoch": epoch + 1, "loss": loss, "accuracy": accuracy, "spent_s": round(clock() - started, 1)}
         write_log(folder / "log.csv", row)
         log.info("epoch_done", **row)
@@ -93,10 +98,7 @@ def train_presence(
 
 def load_presence(path: Path) -> Presence:
     """Return the network of a checkpoint of this training."""
-    model = Presence()
-    model.load_state_dict(checkpoint.load(path)["model"])
-    model.eval()
-    return model
+    return presence_from(checkpoint.load(path), str(path))
 
 
 def measure(model: Presence, pictures: Pictures, device: str) -> float:
