@@ -41,7 +41,9 @@ class KnownAnswer:
             rows = np.asarray(stored["detections"], np.float32).reshape(-1, 6)
             tolerances = float(stored["score_tolerance"]), float(stored["pixel_tolerance"])
         except (KeyError, TypeError, ValueError, cv2.error) as exc:
-            raise ModelError(f"{path}: broken known answer ({exc}); run `lepton-export verify {path} --store`") from exc
+            raise ModelError(
+                f"{path}: broken known answer ({exc}); run `lepton-export verify {path} --picture PICTURE`"
+            ) from exc
         if bgr is None or bgr.shape != (height, width, 3):
             raise ModelError(f"{path}: the known-answer picture is not {width}x{height}; export the model again")
         return cls(np.ascontiguousarray(bgr[:, :, ::-1].transpose(2, 0, 1)), rows, *tolerances)
