@@ -27,6 +27,23 @@ class Pixels:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelOverrides:
+    """What a model was trained with unlike its family; None leaves the family's."""
+
+    channels: Literal["rgb", "bgr"] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """Return `pixels` with these changes."""
+        return Pixels(
+            self.channels or pixels.channels,
+            pixels.mean if self.mean is None else self.mean,
+            pixels.std if self.std is None else self.std,
+        )
+
+
 RGB_UNIT = Pixels("rgb", std=(255.0, 255.0, 255.0))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,11 +16,12 @@ from . import signature, surgery
 from .assemble import assemble
 from .batch import with_open_batch
 from .families import recognise
+from .family import PixelOverrides
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .family import Family, Pixels
+    from .family import Family
     from .signature import Signature
 
 
@@ -28,15 +29,13 @@ if TYPE_CHECKING:
 class Request:
     """What the user says of a foreign file; None leaves it to the family or to the file.
 
-    `size` (width, height); `mean` and `std` on 0..255 values, in the order of `channels`.
+    `size` (width, height).
     """
 
     labels: Labels | None = None
     family: str | None = None
     size: tuple[int, int] | None = None
-    channels: Literal["rgb", "bgr"] | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    pixels: PixelOverrides = field(default_factory=PixelOverrides)
     fit: Literal["letterbox", "stretch"] | None = None
     nms_iou: float | None = None
     score_threshold: float = 0.5
@@ -92,8 +91,9 @@ def adopt(source: Path, target: Path, request: Request) -> Adopted:
     network, seen = opened or network, foreign.seen
     if request.fp16:
         network, seen = _halved(network, seen)
-    pixels = _pixels_for(foreign.family, request)
-    model = assemble(network, seen, foreign.family, pixels, labels.class_map, open_batch=opened is not None)
+    pixels = request.pixels.apply(foreign.family.pixels)
+    class_map = _class_map(foreign, labels)
+    model = assemble(network, seen, foreign.family, pixels, class_map, open_batch=opened is not None)
     metadata = _metadata(source, foreign, labels, request, open_batch=opened is not None)
     write_metadata(model, metadata)
     rows = _prove(model, source, foreign.seen.size, batch=3 if opened else 1)
@@ -122,15 +122,12 @@ def _labels_for(foreign: Foreign, request: Request, source: Path) -> Labels:
     return labels
 
 
-def _pixels_for(family: Family, request: Request) -> Pixels:
-    pixels = family.pixels
-    if request.channels:
-        pixels = replace(pixels, channels=request.channels)
-    if request.mean is not None:
-        pixels = replace(pixels, mean=request.mean)
-    if request.std is not None:
-        pixels = replace(pixels, std=request.std)
-    return pixels
+def _class_map(foreign: Foreign, labels: Labels) -> tuple[int, ...] | None:
+    """Label index of each class number; where the outputs do not tell their number of classes, others have none."""
+    if foreign.family.class_count(foreign.seen) is not None:
+        return labels.class_map
+    named = labels.class_map or (*[-1] * foreign.family.first_class, *range(len(labels.names)))
+    return (*named, -1)
 
 
 def _metadata(source: Path, foreign: Foreign, labels: Labels, request: Request, *, open_batch: bool) -> Metadata:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import compose, numpy_helper, shape_inference, version_converter
+from onnx import numpy_helper, shape_inference, version_converter
 
 from ..errors import AdoptError
 from . import signature as sig
@@ -113,8 +113,26 @@ def close(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def prefix_names(model: onnx.ModelProto, prefix: str) -> onnx.ModelProto:
-    """Return a copy in which every name starts with `prefix`, so that ours cannot clash."""
-    return compose.add_prefix(model, prefix)
+    """Return a copy in which every name starts with `prefix`, so that ours cannot clash.
+
+    `onnx.compose.add_prefix` forgets weights of the outer graph that branches of If and Loop read.
+    """
+    renamed = onnx.ModelProto()
+    renamed.CopyFrom(model)
+    _prefix_graph(renamed.graph, prefix)
+    return renamed
+
+
+def _prefix_graph(graph: onnx.GraphProto, prefix: str) -> None:
+    for named in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        named.name = prefix + named.name
+    for number, node in enumerate(graph.node):
+        node.name = f"{prefix}{node.name or f'{node.op_type.lower()}_{number}'}"  # quantising finds nodes by name
+        for names in (node.input, node.output):
+            names[:] = [prefix + name if name else "" for name in names]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _prefix_graph(inner, prefix)
 
 
 def weight(model: onnx.ModelProto, name: str) -> onnx.TensorProto | None:

@@ -39,20 +39,22 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--fp16", action="store_true", help="halve the weights; for GPUs, slower on a CPU")
     parser.add_argument("--name", help="the model's name in status and alerts (default: FILE's name)")
     parser.add_argument("--licence", default="", help="licence of the weights, kept in the file")
-    _add_overrides(parser)
+    add_pixel_arguments(parser)
+    parser.add_argument("--fit", choices=("letterbox", "stretch"), help="how a frame is brought to the picture size")
     parser.set_defaults(run=run)
 
 
-def _add_overrides(parser: argparse.ArgumentParser) -> None:
+def add_pixel_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what overrides a family's normalisation; shared with `verify`."""
     group = parser.add_argument_group("when the model was trained unlike its family")
     group.add_argument("--channels", choices=("rgb", "bgr"), help="colour order that the network wants")
     group.add_argument("--mean", type=triple, metavar="A,B,C", help="subtracted from 0..255 values")
     group.add_argument("--std", type=triple, metavar="A,B,C", help="divides after that; 255,255,255 gives 0..1")
-    group.add_argument("--fit", choices=("letterbox", "stretch"), help="how a frame is brought to the picture size")
 
 
 def run(args: argparse.Namespace) -> int:
     """Adopt one file and say what came out."""
+    from ..adopt.family import PixelOverrides
     from ..adopt.pipeline import Request, adopt
     from ..labels import read_labels
 
@@ -60,9 +62,7 @@ def run(args: argparse.Namespace) -> int:
         labels=read_labels(args.labels) if args.labels else None,
         family=args.family,
         size=args.size,
-        channels=args.channels,
-        mean=args.mean,
-        std=args.std,
+        pixels=PixelOverrides(channels=args.channels, mean=args.mean, std=args.std),
         fit=args.fit,
         nms_iou=args.nms_iou,
         score_threshold=args.score_threshold,

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .adopt import add_pixel_arguments
+
 if TYPE_CHECKING:
     from ..runtime import Detector
     from ..verification.trial import Trial
@@ -37,11 +39,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--picture", type=Path, help="a picture with clear targets to store as the known answer")
     parser.add_argument("--device", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="where to run")
     parser.add_argument("--buckets", type=buckets, default=(1, 2, 4, 8), help="batch sizes to time (default: 1,2,4,8)")
+    add_pixel_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run all checks, then store the known answer if one was asked for and nothing failed."""
+    from ..adopt.family import PixelOverrides
     from ..devices import open_detector
     from ..verification.trial import SCENES, Trial, synthetic_scenes
 
@@ -51,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
         from ..frames import sample_pictures
 
         pictures = sample_pictures(args.pictures, SCENES) + pictures[: SCENES // 2]
-    failed = _run_checks(Trial(args.model, detector, pictures, args.source, args.buckets))
+    pixels = PixelOverrides(channels=args.channels, mean=args.mean, std=args.std)
+    failed = _run_checks(Trial(args.model, detector, pictures, args.source, pixels, args.buckets))
     if args.picture and not failed:
         _store_answer(args.model, detector, args.picture)
     return 1 if failed else 0

@@ -21,7 +21,7 @@ from ..runtime import Detector
 from ..verification import known_answer
 from .layers import float_nodes, free_edges
 from .ranges import activation_ranges
-from .toll import Toll, Truth, refuse_loss, weigh
+from .toll import TURN_S, Toll, Truth, refuse_loss, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Settings:
     """How to quantise.
 
     `keep_first`: convolutions at the start that stay in float. `symmetric`: signed activations around 0, which TensorRT
-    wants and CPUs dislike. `max_drop` None takes the usual limit of the measure.
+    wants and CPUs dislike. `max_drop` None takes the usual limit of the measure. `turn_s`: see `toll.weigh`.
     """
 
     keep_first: int = KEEP_FIRST
@@ -44,6 +44,7 @@ class Settings:
     max_drop: float | None = None
     truth: Truth | None = None
     threads: int = 0
+    turn_s: float = TURN_S
 
 
 def quantize(path: Path, target: Path, pictures: Sequence[NDArray[np.uint8]], settings: Settings) -> Toll:
@@ -63,7 +64,7 @@ def quantize(path: Path, target: Path, pictures: Sequence[NDArray[np.uint8]], se
         said = _metadata(before, path, len(calibration), settings)
         _stamp(draft, said)
         after = Detector(draft, settings.threads)
-        toll = weigh(before, after, pictures[1::2], settings.truth)
+        toll = weigh(before, after, pictures[1::2], settings.truth, settings.turn_s)
         more = max(KEEP_FIRST, settings.keep_first * 3)
         remedy = f"Give more pictures like those of your cameras, keep more layers in float (--keep-first {more})"
         refuse_loss(toll, settings.max_drop, path, remedy)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..runtime import Detector
 
-TURNS, TURN_S = 3, 0.3
+TURNS, TURN_S = 3, 0.3  # alternating measurements, seconds each
 MAX_DROP = {"map": 0.02, "agreement": 0.2}  # agreement flips with every score near the threshold, mAP does not
 
 
@@ -75,15 +75,21 @@ class Toll:
         return {"measure": self.measure, "before": _rounded(self.before), "after": _rounded(self.after)}
 
 
-def weigh(before: Detector, after: Detector, pictures: Sequence[NDArray[np.uint8]], truth: Truth | None) -> Toll:
-    """Measure both models; `pictures` serve when there is no truth."""
+def weigh(
+    before: Detector,
+    after: Detector,
+    pictures: Sequence[NDArray[np.uint8]],
+    truth: Truth | None,
+    turn_s: float = TURN_S,
+) -> Toll:
+    """Measure both models; `pictures` serve when there is no truth; each latency takes a few turns of `turn_s`."""
     if truth is None:
         threshold = before.metadata.score_threshold
         ours, theirs = (detector.detect(pictures, threshold) for detector in (before, after))
         qualities = 1.0, agreement(zip(ours, theirs, strict=True))
     else:
         qualities = _map(before, truth), _map(after, truth)
-    one, eight = _latencies(before, after, 1), _latencies(before, after, min(8, before.metadata.batch or 8))
+    one, eight = (_latencies(before, after, size, turn_s) for size in (1, min(8, before.metadata.batch or 8)))
     facts = [
         Facts(detector.path.stat().st_size, qualities[side], one[side], eight[side])
         for side, detector in enumerate((before, after))
@@ -107,9 +113,9 @@ def _map(detector: Detector, truth: Truth) -> float:
     return float(evaluate_coco(detector, truth.json, truth.folder, truth.limit).scores.ap)
 
 
-def _latencies(before: Detector, after: Detector, batch: int) -> tuple[float, float]:
+def _latencies(before: Detector, after: Detector, batch: int, turn_s: float) -> tuple[float, float]:
     """Measure both in turns, so that other work on the machine hits both; the quieter turn counts."""
-    turns = [(latency_ms(before, batch, TURN_S), latency_ms(after, batch, TURN_S)) for _ in range(TURNS)]
+    turns = [(latency_ms(before, batch, turn_s), latency_ms(after, batch, turn_s)) for _ in range(TURNS)]
     return min(turn[0] for turn in turns), min(turn[1] for turn in turns)
 
 

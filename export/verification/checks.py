@@ -111,7 +111,7 @@ def stored_answer(trial: Trial) -> Verdict:
 def latency(trial: Trial) -> Verdict:
     """Milliseconds a batch; never fails, since only the user knows what is fast enough."""
     limit = trial.detector.metadata.batch or max(trial.buckets)
-    measured = [(size, latency_ms(trial.detector, size)) for size in trial.buckets if size <= limit]
+    measured = [(size, latency_ms(trial.detector, size, trial.timing_s)) for size in trial.buckets if size <= limit]
     return True, ", ".join(f"batch {size}: {taken:.1f} ms" for size, taken in measured)
 
 

@@ -18,20 +18,17 @@ from .trial import SOURCE_TOLERANCE, Trial, strong
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..adopt.family import Pixels
-
 LEAST_AGREEMENT = 0.8  # a compressed model against its source, at the model's own threshold
 
 
-def compare_with_source(trial: Trial, source: Path, pixels: Pixels | None = None) -> tuple[bool, str]:
+def compare_with_source(trial: Trial, source: Path) -> tuple[bool, str]:
     """Return whether the model gives what its source gives, and the numbers.
 
-    `pixels` replaces the family's normalisation when the model was adopted with another one.
     Raises AdoptError when the source is no model that can be read.
     """
     if _of_contract(surgery.load(source)):
         return _against_contract(trial, source)
-    found = difference_from_foreign(trial, source, pixels)
+    found = difference_from_foreign(trial, source)
     allowed = trial.tolerance(SOURCE_TOLERANCE)
     passed = found.missing == 0 and found.pixels <= allowed.pixels and found.score <= allowed.score
     if sha256_of(source) != trial.detector.metadata.source_sha256:
@@ -40,14 +37,15 @@ def compare_with_source(trial: Trial, source: Path, pixels: Pixels | None = None
     return passed, f"{found}{hint}"
 
 
-def difference_from_foreign(trial: Trial, source: Path, pixels: Pixels | None = None) -> Difference:
+def difference_from_foreign(trial: Trial, source: Path) -> Difference:
     """Run the foreign file picture by picture, by hand, and compare with the model's rows in one batch."""
     foreign = open_foreign(source, _noted_family(trial), trial.detector.size if _is_open(source) else None)
     by_hand = BY_HAND[foreign.family.name]
+    pixels = trial.pixels.apply(foreign.family.pixels)
     session = signature.session(foreign.model)
     total = Difference()
     for image, rows in zip(trial.images, trial.detector.run(trial.images), strict=True):
-        picture = prepare(image, pixels or foreign.family.pixels, foreign.seen)
+        picture = prepare(image, pixels, foreign.seen)
         expected = by_hand(session.run(None, foreign.seen.feeds(picture)), foreign.seen)
         labelled = expected[expected[:, 5] < len(trial.detector.metadata.labels)]
         total += difference(strong(labelled), rows)

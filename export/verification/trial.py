@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+from ..adopt.family import PixelOverrides
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,13 +39,19 @@ SOURCE_TOLERANCE = {"fp32": Tolerance(1.0, 1e-2), "fp16": Tolerance(4.0, 5e-2)}
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A model under trial; `source` is the file it was made from, if the user has it."""
+    """A model under trial.
+
+    `source` is the file it was made from, if the user has it, adopted with `pixels`; each of `buckets` is timed for
+    `timing_s`.
+    """
 
     path: Path
     detector: Detector
     pictures: Sequence[Picture]
     source: Path | None = None
+    pixels: PixelOverrides = field(default_factory=PixelOverrides)
     buckets: Sequence[int] = (1, 2, 4, 8)
+    timing_s: float = 1.0
 
     @property
     def images(self) -> NDArray[np.uint8]:

@@ -57,6 +57,16 @@ class Net:
     def turned(self, data: str) -> str:
         return self.op("Transpose", data, perm=[0, 2, 1])
 
+    def branch(self, data: str) -> str:
+        """Add an If whose branches read `data` and a weight from outside, as TensorFlow's control flow does."""
+        weight, always = self.const(2.0), self.const(True, np.bool_)
+        branches = []
+        for name, factor in (("then", weight), ("else", data)):
+            out = helper.make_tensor_value_info(f"{name}_out", FLOAT, None)
+            node = helper.make_node("Mul", [data, factor], [f"{name}_out"])
+            branches.append(helper.make_graph([node], name, [], [out]))
+        return self.op("If", always, then_branch=branches[0], else_branch=branches[1])
+
     def rename(self, tensor: str, name: str) -> str:
         return self.op_named("Identity", name, tensor)
 
@@ -202,7 +212,7 @@ def ssd(path: Path) -> Path:
     raw = net.turned(net.reshape(net.conv(picture, 6, 16, 1.0), 0, 6, -1))
     names = [f"detection_{what}:0" for what in ("boxes", "scores", "classes")]
     net.rename(net.op("Sigmoid", net.part(raw, 0, 4, 2)), names[0])
-    net.rename(net.op("Squeeze", net.op("Sigmoid", net.part(raw, 4, 5, 2)), axes=[2]), names[1])
+    net.rename(net.op("Squeeze", net.op("Sigmoid", net.branch(net.part(raw, 4, 5, 2))), axes=[2]), names[1])
     classes = net.op("Ceil", net.times(net.op("Sigmoid", net.part(raw, 5, 6, 2)), 3.0))
     net.rename(net.op("Squeeze", classes, axes=[2]), names[2])
     zero = net.op("ReduceMax", net.times(raw, 0.0), axes=[1, 2], keepdims=0)

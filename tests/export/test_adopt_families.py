@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from export.adopt.families import NAMES
+from export.adopt.family import PixelOverrides
 from export.adopt.pipeline import Request, adopt
 from export.errors import AdoptError
 from export.labels import Labels, read_labels
@@ -108,6 +109,20 @@ def test_class_numbers_of_coco_with_holes_become_the_80_names(tmp_path: Path) ->
     assert (np.diff(rows[:, 4]) <= 0).all()
 
 
+@pytest.mark.parametrize("family", ["end-to-end", "detr", "ssd"])
+def test_class_numbers_without_a_label_never_come_out(tmp_path: Path, family: str) -> None:
+    """Where the outputs do not tell how many classes there are, too short a list of labels drops the others' rows."""
+    target = tmp_path / "a.onnx"
+    adopt(BUILDERS[family](tmp_path / "raw.onnx"), target, Request(labels=Labels(("a", "b")), size=SIZES.get(family)))
+    detector = Detector(target)
+
+    rows = detector.run(np.stack([detector.fit(picture)[0] for picture in parity.noise(2)]))
+
+    assert (rows[:, :, 4] > 0).any()
+    assert set(rows[:, :, 5].ravel()) <= {0.0, 1.0}
+    assert (np.diff(rows[:, :, 4], axis=1) <= 0).all()
+
+
 def test_a_graph_that_mixes_pictures_stays_at_batch_one_and_says_so(tmp_path: Path) -> None:
     """Where a batch would change results, the file says batch 1 and the user is warned."""
     target = tmp_path / "a.onnx"
@@ -138,7 +153,8 @@ def test_overrides_reach_the_front_end(tmp_path: Path) -> None:
     """Another colour order and scale give other boxes; they are not silently ignored."""
     source = foreign.yolox(tmp_path / "raw.onnx")
     adopt(source, tmp_path / "plain.onnx", Request(labels=THREE))
-    adopt(source, tmp_path / "other.onnx", Request(labels=THREE, channels="rgb", std=(2.0, 2.0, 2.0), fit="stretch"))
+    pixels = PixelOverrides(channels="rgb", std=(2.0, 2.0, 2.0))
+    adopt(source, tmp_path / "other.onnx", Request(labels=THREE, pixels=pixels, fit="stretch"))
     picture = parity.noise(1)
 
     plain, other = (Detector(tmp_path / name) for name in ("plain.onnx", "other.onnx"))

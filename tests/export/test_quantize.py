@@ -24,7 +24,7 @@ from . import contract_models, foreign, parity
 if TYPE_CHECKING:
     from pathlib import Path
 
-ALL_LAYERS = Settings(keep_first=0, max_drop=1.0)
+ALL_LAYERS = Settings(keep_first=0, max_drop=1.0, turn_s=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_an_int8_file_keeps_its_detections_and_what_it_cost(tmp_path: Path) -> N
     model, target = contract_models.build(tmp_path / "m.onnx"), tmp_path / "q.onnx"
     pictures = [contract_models.bright_corner(size) for size in (64, 80, 96)] + parity.noise(5)
 
-    toll = quantize(model, target, pictures, Settings(keep_first=0))
+    toll = quantize(model, target, pictures, Settings(keep_first=0, turn_s=0.0))
 
     assert toll.measure == "agreement"
     assert toll.after.quality == 1.0
@@ -57,7 +57,7 @@ def test_an_int8_file_keeps_its_detections_and_what_it_cost(tmp_path: Path) -> N
 def test_front_and_tail_stay_in_float(model: Path, tmp_path: Path) -> None:
     """No Q/DQ node feeds box decoding; with all convolutions kept, the file is not quantised at all."""
     quantize(model, tmp_path / "q.onnx", parity.noise(4), ALL_LAYERS)
-    quantize(model, tmp_path / "kept.onnx", parity.noise(4), Settings(keep_first=3, max_drop=1.0))
+    quantize(model, tmp_path / "kept.onnx", parity.noise(4), Settings(keep_first=3, max_drop=1.0, turn_s=0.0))
 
     graph, kept = (onnx.load(str(tmp_path / name)).graph for name in ("q.onnx", "kept.onnx"))
 
@@ -74,7 +74,7 @@ def test_a_loss_above_the_limit_writes_nothing_and_says_what_to_do(model: Path, 
     with pytest.raises(
         QualityError, match=r"lost .* more than --max-drop -1; nothing was written\. Give more pictures"
     ):
-        quantize(model, tmp_path / "q.onnx", parity.noise(4), Settings(keep_first=0, max_drop=-1.0))
+        quantize(model, tmp_path / "q.onnx", parity.noise(4), Settings(keep_first=0, max_drop=-1.0, turn_s=0.0))
 
     assert list(tmp_path.iterdir()) == []
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 
+from export.adopt.family import PixelOverrides
 from export.adopt.pipeline import Request, adopt
 from export.cli import main
 from export.contract import Metadata
@@ -28,7 +30,7 @@ SURE = contract_models.bright_corner()
 
 
 def trial(path: Path, source: Path | None = None) -> Trial:
-    return Trial(path, Detector(path), [SURE, *synthetic_scenes(4), SURE[::2]], source, buckets=(1,))
+    return Trial(path, Detector(path), [SURE, *synthetic_scenes(4), SURE[::2]], source, buckets=(1,), timing_s=0.0)
 
 
 def test_a_sound_model_passes_every_check(tmp_path: Path) -> None:
@@ -69,10 +71,12 @@ def test_parity_tells_the_source_from_another_file(tmp_path: Path) -> None:
     adopt(source, target, Request(labels=Labels(("a", "b", "c"))))
 
     assert CHECK["parity"].run(trial(target, source))[0] is True
-    adopt(other, target, Request(labels=Labels(("a", "b", "c")), channels="rgb"))
+    pixels = PixelOverrides(channels="rgb")
+    adopt(other, target, Request(labels=Labels(("a", "b", "c")), pixels=pixels))
     passed, said = CHECK["parity"].run(trial(target, other))
     assert passed is False
     assert "adopted with --channels" in said
+    assert CHECK["parity"].run(replace(trial(target, other), pixels=pixels))[0] is True
 
 
 def test_parity_with_a_contract_model_counts_agreement(tmp_path: Path) -> None:
