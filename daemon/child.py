@@ -19,7 +19,12 @@ from .heartbeat import Heartbeat
 from .log import configure_logging, register_secret
 from .process import Child
 
-ROLES: Final = ("reader", "worker", "events", "recorder")  # each a module with `run(child: Child) -> None`
+ROLES: Final = {  # role → the module that has `run(child: Child) -> None`
+    "reader": "camera.reader",
+    "worker": "inference.worker",
+    "events": "events.events",
+    "recorder": "recording.recorder",
+}
 
 log = structlog.get_logger()
 
@@ -37,7 +42,7 @@ def main(argv: list[str]) -> int:
             register_secret(camera.password)
         configure_logging(service.log_level, service.log_format, process=name)
         child.install_signals()
-        importlib.import_module(f".{role}", __package__).run(child)
+        importlib.import_module(f".{ROLES[role]}", __package__).run(child)
         child.send_stats()
     except LeptonError as exc:
         log.error("process_failed", error=str(exc), exit_code=exc.exit_code)  # noqa: TRY400 - the text says all

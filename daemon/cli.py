@@ -16,24 +16,24 @@ from typing import Final
 
 import setproctitle
 
-from .config import json_schema, load
+from .config.config import json_schema, load
 from .errors import LeptonError
 from .log import configure_logging, redact
-from .reporting import package_version
+from .supervision.reporting import package_version
 
 DEFAULT_CONFIG: Final = Path("/etc/leptond/config.toml")
 INTERRUPTED_EXIT_CODE: Final = 130  # 128 + SIGINT, as shells count
 
 COMMANDS: Final = {  # command → the module that registers it
-    "check": "check",
-    "status": "status",
-    "tail": "tail",
-    "clip": "clip_command",
-    "doctor": "doctor",
+    "check": "commands.check",
+    "status": "commands.status",
+    "tail": "commands.tail",
+    "clip": "commands.clip_command",
+    "doctor": "commands.doctor",
     "simulate": "simulator.command",
-    "demo": "demo",
-    "harvest": "harvest",
-    "explain": "explain",
+    "demo": "commands.demo",
+    "harvest": "commands.harvest",
+    "explain": "commands.explain",
 }
 
 
@@ -83,7 +83,7 @@ def _register_run(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _run(args: argparse.Namespace) -> int:
-    from .supervisor import Supervisor
+    from .supervision.supervisor import Supervisor
 
     setproctitle.setproctitle("leptond: supervisor")
     service = load(args.config).service

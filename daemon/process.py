@@ -17,9 +17,9 @@ from typing import Final
 import structlog
 
 from .clock import NS_PER_S, Clock, SystemClock
+from .config.settings import Settings
 from .heartbeat import Heartbeat
 from .messages import ProcessStats
-from .settings import Settings
 from .stats import Stats
 from .wire import Sender, ipc
 

@@ -24,7 +24,7 @@ import av
 import numpy as np
 import onnxruntime as ort
 
-from daemon.model import model_path
+from daemon.inference.model import model_path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 

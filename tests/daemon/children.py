@@ -15,9 +15,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from daemon.children import ChildProcess, settings_bytes
+from daemon.config.settings import Settings
 from daemon.heartbeat import Heartbeat
-from daemon.settings import Settings
+from daemon.supervision.children import ChildProcess, settings_bytes
 
 T = TypeVar("T")
 DEADLINE_S = 60.0  # generous: machines that run tests are busy

@@ -19,8 +19,8 @@ import numpy as np
 
 from daemon.clock import NS_PER_S
 from daemon.messages import MediaOrder, Packet, StreamStart
-from daemon.segments import SegmentNote, SegmentWriter, StreamHeader, read_header
-from daemon.timeline import TimedPacket, Timeline
+from daemon.recording.segments import SegmentNote, SegmentWriter, StreamHeader, read_header
+from daemon.recording.timeline import TimedPacket, Timeline
 
 FPS = 10
 GOP = 10

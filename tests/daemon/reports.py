@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from daemon.messages import StreamInfo, WorkerStatus
-from daemon.report import CameraReport, DetectorReport, DiskReport, LatencyReport, ProcessReport, Report
+from daemon.supervision.report import CameraReport, DetectorReport, DiskReport, LatencyReport, ProcessReport, Report
 
 WORKER = WorkerStatus(
     model_id="nano-1",

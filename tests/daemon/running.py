@@ -16,8 +16,8 @@ from typing import Any, Self
 import av
 import numpy as np
 
-from daemon.control import NotRunningError, ask
 from daemon.errors import WireTimeout
+from daemon.supervision.control import NotRunningError, ask
 
 from .children import wait_for
 from .models import bright_box_model

@@ -5,14 +5,25 @@ import json
 import jsonschema
 import pytest
 
-from daemon.alert_schema import SCHEMA_FILE, AnyMessage, End, Error, Gap, Health, decode, encode, schema_text, utc_ns_of
 from daemon.clock import iso_utc
+from daemon.events.alert_schema import (
+    SCHEMA_FILE,
+    AnyMessage,
+    End,
+    Error,
+    Gap,
+    Health,
+    decode,
+    encode,
+    schema_text,
+    utc_ns_of,
+)
 
 UTC = "2026-01-01T00:00:00.125Z"
 
 
 def test_the_schema_file_is_what_the_types_say() -> None:
-    """Write it anew with `python -c "from daemon.alert_schema import *; SCHEMA_FILE.write_text(schema_text())"`."""
+    """`SCHEMA_FILE.write_text(schema_text())` writes it anew after a change of the types."""
     assert SCHEMA_FILE.read_text() == schema_text()
 
 

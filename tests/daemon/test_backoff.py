@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.backoff import AUTH_S, CAP_S, JITTER, Backoff
+from daemon.camera.backoff import AUTH_S, CAP_S, JITTER, Backoff
 from daemon.errors import DisconnectReason
 
 

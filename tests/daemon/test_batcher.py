@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.batcher import Batcher, Waiting, bucket_for, buckets_up_to
+from daemon.inference.batcher import Batcher, Waiting, bucket_for, buckets_up_to
 
 
 def waiting(camera: str, at_ns: int, payload: str = "") -> Waiting[str]:

@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.camera_recorder import CameraRecorder
-from daemon.clips import cut_clip
 from daemon.clock import NS_PER_S
+from daemon.config.settings import Recording, RecordMode
 from daemon.messages import Packet, StreamStart
-from daemon.recording_check import disagreements
-from daemon.recording_index import MediaFile, RecordingIndex
-from daemon.settings import Recording, RecordMode
+from daemon.recording.camera_recorder import CameraRecorder
+from daemon.recording.clips import cut_clip
+from daemon.recording.recording_check import disagreements
+from daemon.recording.recording_index import MediaFile, RecordingIndex
 from daemon.stats import Stats
 
 from .recording_material import START_UTC_NS, encoded, frame_numbers, hello, packets_of

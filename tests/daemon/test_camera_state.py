@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.camera_state import Sight, state_of
+from daemon.camera.camera_state import Sight, state_of
 from daemon.clock import NS_PER_S
 
 NOW = 100

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.capture import Capture, probe, source_of, with_credentials
-from daemon.decoder import Decoder
+from daemon.camera.capture import Capture, probe, source_of, with_credentials
+from daemon.camera.decoder import Decoder
+from daemon.camera.pictures import Pictures
+from daemon.config.settings import Camera
 from daemon.errors import StreamError
 from daemon.messages import StreamInfo
-from daemon.pictures import Pictures
-from daemon.settings import Camera
 from daemon.simulator.auth import Credentials
 from daemon.simulator.simulator import Simulator
 

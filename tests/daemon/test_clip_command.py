@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from daemon.cli import main
-from daemon.clip_command import parse_time
 from daemon.clock import NS_PER_S, iso_utc
-from daemon.recording_index import MediaFile, RecordingIndex
+from daemon.commands.clip_command import parse_time
+from daemon.recording.recording_index import MediaFile, RecordingIndex
 
 from .recording_material import START_UTC_NS, encoded, frame_numbers, timed_packets, write_segment
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import av
 import pytest
 
-from daemon.clips import cut_clip
 from daemon.clock import NS_PER_S
 from daemon.errors import MediaError
-from daemon.segments import SegmentNote, SegmentWriter, StreamHeader
-from daemon.timeline import TimedPacket
+from daemon.recording.clips import cut_clip
+from daemon.recording.segments import SegmentNote, SegmentWriter, StreamHeader
+from daemon.recording.timeline import TimedPacket
 
 from .recording_material import (
     FPS,

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from daemon.config import json_schema, load, load_service
-from daemon.config_checks import check_camera_url, check_host_port
+from daemon.config.config import json_schema, load, load_service
+from daemon.config.config_checks import check_camera_url, check_host_port
+from daemon.config.settings import Camera, Rule, Settings
 from daemon.errors import ConfigError
-from daemon.settings import Camera, Rule, Settings
 
 SHIPPED = Path(__file__).parents[2] / "config.toml"
 

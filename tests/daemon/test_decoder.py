@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
+from daemon.camera.decoder import Decoder
 from daemon.clock import NS_PER_S
-from daemon.decoder import Decoder
 from daemon.errors import StreamError
 
 from .camera_servers import make_clip

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from daemon.clock import NS_PER_S, SystemClock
-from daemon.detection_log import QUEUE_SECONDS, DetectionLog, pack, read_frames, unpack
 from daemon.errors import MediaError
+from daemon.events.detection_log import QUEUE_SECONDS, DetectionLog, pack, read_frames, unpack
 from daemon.messages import Detections
 
 from .children import wait_for

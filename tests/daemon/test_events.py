@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import zmq
 
-from daemon.alert_schema import SCHEMA_FILE
 from daemon.clock import NS_PER_S
-from daemon.detection_log import read_frames
-from daemon.journal import read_entries
+from daemon.config.settings import Settings
+from daemon.events.alert_schema import SCHEMA_FILE
+from daemon.events.detection_log import read_frames
+from daemon.events.journal import read_entries
 from daemon.messages import (
     CameraHealth,
     Detections,
@@ -25,7 +26,6 @@ from daemon.messages import (
     MediaReady,
     ProcessStats,
 )
-from daemon.settings import Settings
 from daemon.wire import Receiver, Sender, ipc
 
 from .children import StartedChild, start_child, wait_for

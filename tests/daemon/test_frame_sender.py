@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
+from daemon.camera.frame_sender import FrameSender
+from daemon.camera.mailbox import Decoded
 from daemon.clock import NS_PER_S, SystemClock
-from daemon.frame_sender import FrameSender
-from daemon.mailbox import Decoded
 from daemon.messages import Credit, Frame, FromReader, Hello, Welcome
 from daemon.ring import RingReader
 from daemon.wire import FrameServer, ipc

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from daemon.clock import NS_PER_S
-from daemon.health import CAMERA_GRACE_S, DETECTOR_GRACE_S, DetectorNow, Health
+from daemon.config.settings import Settings
 from daemon.messages import CameraState, CameraStatus, HealthReport
-from daemon.settings import Settings
+from daemon.supervision.health import CAMERA_GRACE_S, DETECTOR_GRACE_S, DetectorNow, Health
 
 UTC_NS = 1_700_000_000 * NS_PER_S
 ALIVE, DEAD = DetectorNow(alive=True, reason=""), DetectorNow(alive=False, reason="killed")

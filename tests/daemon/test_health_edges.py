@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.health_edges import DETECTOR, DOWN, UP, edges, forgotten
+from daemon.events.health_edges import DETECTOR, DOWN, UP, edges, forgotten
 from daemon.messages import CameraHealth, CameraState, HealthReport
 
 

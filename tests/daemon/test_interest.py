@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from daemon.interest import Candidate, Seen, candidates, has_alike, spread, uncertainty
+from daemon.commands.interest import Candidate, Seen, candidates, has_alike, spread, uncertainty
 
 HERE = [10, 10, 50, 90]
 THERE = [200, 10, 240, 90]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.journal import Entry, Journal, JournalError, read_entries
+from daemon.events.journal import Entry, Journal, JournalError, read_entries
 
 S = 1_000_000_000
 
@@ -127,7 +127,7 @@ def test_a_journal_of_a_later_program_is_refused(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from daemon.journal import Entry, Journal
+from daemon.events.journal import Entry, Journal
 journal = Journal(Path(sys.argv[1]))
 while True:
     seq = journal.last_seq + 1

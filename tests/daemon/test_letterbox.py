@@ -8,7 +8,7 @@ import pytest
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from daemon.letterbox import GREY, Letterbox, LumaView, yuv_to_rgb_matrix
+from daemon.camera.letterbox import GREY, Letterbox, LumaView, yuv_to_rgb_matrix
 
 Pixels = NDArray[np.uint8]
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128), (200, 120, 30))

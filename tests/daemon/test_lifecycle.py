@@ -2,10 +2,10 @@
 
 from itertools import count
 
-from daemon.lifecycle import EventBook, Moment, Transition
-from daemon.rules import Hit, Matches
-from daemon.settings import Rule
-from daemon.tracker import Track
+from daemon.config.settings import Rule
+from daemon.events.lifecycle import EventBook, Moment, Transition
+from daemon.events.rules import Hit, Matches
+from daemon.events.tracker import Track
 
 S = 1_000_000_000
 UTC = 1_700_000_000 * S

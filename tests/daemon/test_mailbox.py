@@ -3,8 +3,8 @@
 import select
 import threading
 
+from daemon.camera.mailbox import Decoded, Mailbox
 from daemon.clock import NS_PER_S
-from daemon.mailbox import Decoded, Mailbox
 
 
 def frame(number: int) -> Decoded:

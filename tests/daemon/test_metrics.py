@@ -7,9 +7,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.errors import ConfigError
-from daemon.metrics import MetricsEndpoint
 from daemon.stats import Stats
-from daemon.telemetry import Telemetry
+from daemon.supervision.metrics import MetricsEndpoint
+from daemon.supervision.telemetry import Telemetry
 
 from .reports import report
 

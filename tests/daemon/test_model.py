@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
+from daemon.config.settings import Detector
 from daemon.errors import DeviceError, ModelError
-from daemon.known_answer import KnownAnswer
-from daemon.model import Model, _BoundRunner, model_path
-from daemon.settings import Detector
+from daemon.inference.known_answer import KnownAnswer
+from daemon.inference.model import Model, _BoundRunner, model_path
 
 from .models import LABELS, SCORE, bright_box_model, known_answer, picture_with_box
 

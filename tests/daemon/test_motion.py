@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from daemon.camera.motion import MotionGate
 from daemon.clock import NS_PER_MS, NS_PER_S
-from daemon.motion import MotionGate
-from daemon.settings import Motion
+from daemon.config.settings import Motion
 
 WIDTH, HEIGHT = 80, 45
 EMPTY = np.full((HEIGHT, WIDTH), 100, np.uint8)

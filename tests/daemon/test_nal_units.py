@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.nal_units import length_prefixed
+from daemon.recording.nal_units import length_prefixed
 
 SPS, IDR = b"\x67\x42\x00\x1e", b"\x65\x88\x84" + b"\x11" * 300
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from daemon.nms import confident, suppress
+from daemon.inference.nms import confident, suppress
 
 A = [0, 0, 10, 10, 0.9, 0]
 A_SHIFTED = [1, 0, 11, 10, 0.8, 0]  # IoU with A: 90 / 110

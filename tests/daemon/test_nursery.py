@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
-from daemon.nursery import HUNG_S, Nursery
-from daemon.process_table import ProcessSpec
-from daemon.restarts import CRASH_LOOP_ENDS
-from daemon.settings import Settings
+from daemon.config.settings import Settings
+from daemon.supervision.nursery import HUNG_S, Nursery
+from daemon.supervision.process_table import ProcessSpec
+from daemon.supervision.restarts import CRASH_LOOP_ENDS
 
 from .children import wait_for
 

@@ -6,7 +6,7 @@ import pytest
 
 from daemon.clock import NS_PER_S
 from daemon.messages import MediaReady
-from daemon.order_book import FORGET_NS, LEASE_NS, MAX_ORDERS, PATIENCE_NS, OrderBook, Progress
+from daemon.recording.order_book import FORGET_NS, LEASE_NS, MAX_ORDERS, PATIENCE_NS, OrderBook, Progress
 
 from .recording_material import order_of
 

@@ -1,9 +1,9 @@
 """Orders: repeated until answered, finished when the event ends, given up when nobody answers."""
 
-from daemon.lifecycle import Event, Moment
+from daemon.config.settings import Rule
+from daemon.events.lifecycle import Event, Moment
+from daemon.events.orders import GIVE_UP_S, Orders, decode, paths_of
 from daemon.messages import MediaReady
-from daemon.orders import GIVE_UP_S, Orders, decode, paths_of
-from daemon.settings import Rule
 
 S = 1_000_000_000
 BEGIN = 1_700_000_000 * S  # 2023-11-14 22:13:20 UTC

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from daemon.clock import NS_PER_S
-from daemon.packet_ring import PacketRing
-from daemon.timeline import TimedPacket
+from daemon.recording.packet_ring import PacketRing
+from daemon.recording.timeline import TimedPacket
 
 
 def picture(second: float, *, key: bool = False, size: int = 10) -> TimedPacket:

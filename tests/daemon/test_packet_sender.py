@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.capture import Capture
+from daemon.camera.capture import Capture
+from daemon.camera.packet_sender import PacketSender
+from daemon.config.settings import Camera
 from daemon.errors import StreamError
 from daemon.messages import FromStream, Packet, StreamEnd, StreamStart
-from daemon.packet_sender import PacketSender
-from daemon.settings import Camera
 from daemon.wire import Receiver, ipc
 
 from .camera_servers import make_clip

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from daemon.config.settings import Service
 from daemon.errors import ConfigError
-from daemon.premises import LOCK_NAME, prepare
-from daemon.settings import Service
+from daemon.supervision.premises import LOCK_NAME, prepare
 
 
 def service(tmp_path: Path) -> Service:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from daemon.process_table import changes, process_table
-from daemon.settings import Settings
+from daemon.config.settings import Settings
+from daemon.supervision.process_table import changes, process_table
 
 TABLES: dict[str, Any] = {
     "cameras": {

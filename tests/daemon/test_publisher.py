@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import zmq
 
-from daemon.alert_schema import Heartbeat, Media, topic_of
 from daemon.errors import ConfigError
-from daemon.journal import Entry, Journal
-from daemon.publisher import PAGE_ENTRIES, Publisher, replay_page
+from daemon.events.alert_schema import Heartbeat, Media, topic_of
+from daemon.events.journal import Entry, Journal
+from daemon.events.publisher import PAGE_ENTRIES, Publisher, replay_page
 
 from .children import wait_for
 

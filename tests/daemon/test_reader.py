@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from daemon.config.settings import Camera, Recording, Service, Settings
 from daemon.errors import SlotError
 from daemon.messages import (
     CameraStatus,
@@ -26,7 +27,6 @@ from daemon.messages import (
     Welcome,
 )
 from daemon.ring import RingReader
-from daemon.settings import Camera, Recording, Service, Settings
 from daemon.simulator.auth import Credentials
 from daemon.simulator.simulator import Simulator
 from daemon.wire import FrameServer, Receiver, ipc

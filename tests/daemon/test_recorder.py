@@ -12,10 +12,10 @@ import cv2
 import pytest
 
 from daemon.clock import NS_PER_S
+from daemon.config.settings import Camera, Recording, RecordMode, Service, Settings
 from daemon.messages import FromStream, MediaOrder, MediaReady, Packet, ProcessStats, StreamEnd
-from daemon.recording_check import disagreements
-from daemon.recording_index import MediaFile, RecordingIndex
-from daemon.settings import Camera, Recording, RecordMode, Service, Settings
+from daemon.recording.recording_check import disagreements
+from daemon.recording.recording_index import MediaFile, RecordingIndex
 from daemon.wire import Receiver, Sender, ipc
 
 from .children import StartedChild, start_child, wait_for

@@ -11,9 +11,9 @@ import pytest
 
 from daemon.clock import NS_PER_S
 from daemon.errors import MediaError
-from daemon.recording_check import disagreements, reconcile
-from daemon.recording_index import INDEX_NAME, MediaFile, RecordingIndex, open_existing, open_index
-from daemon.segments import SegmentNote, SegmentWriter
+from daemon.recording.recording_check import disagreements, reconcile
+from daemon.recording.recording_index import INDEX_NAME, MediaFile, RecordingIndex, open_existing, open_index
+from daemon.recording.segments import SegmentNote, SegmentWriter
 
 from .recording_material import START_UTC_NS, encoded, frame_numbers, timed_packets, write_segment
 

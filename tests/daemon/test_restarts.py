@@ -1,6 +1,6 @@
 """Back-off between the lives of a process."""
 
-from daemon.restarts import HEALTHY_AFTER_S, RestartPolicy
+from daemon.supervision.restarts import HEALTHY_AFTER_S, RestartPolicy
 
 
 def test_the_first_restart_is_quick_and_later_ones_wait_longer_up_to_a_cap() -> None:

@@ -8,10 +8,10 @@ from typing import get_args
 
 import pytest
 
-from daemon.recording_index import Kind, MediaFile, RecordingIndex
-from daemon.retention import MAX_DELETIONS, NS_PER_DAY, Retention
-from daemon.settings import Camera, Recording, Settings
-from daemon.settings import Retention as Limits
+from daemon.config.settings import Camera, Recording, Settings
+from daemon.config.settings import Retention as Limits
+from daemon.recording.recording_index import Kind, MediaFile, RecordingIndex
+from daemon.recording.retention import MAX_DELETIONS, NS_PER_DAY, Retention
 
 GB = 10**9
 NOW_NS = 100 * NS_PER_DAY

@@ -2,9 +2,9 @@
 
 import pytest
 
-from daemon.rules import Matches, RuleSet, unknown_labels
-from daemon.settings import Rule
-from daemon.tracker import Track, TrackUpdate
+from daemon.config.settings import Rule
+from daemon.events.rules import Matches, RuleSet, unknown_labels
+from daemon.events.tracker import Track, TrackUpdate
 
 S = 1_000_000_000
 LABELS = ("person", "car")

@@ -8,7 +8,7 @@ import pytest
 
 from daemon.clock import SystemClock
 from daemon.errors import DetectorUnsound
-from daemon.runner import Images, Output, Runner
+from daemon.inference.runner import Images, Output, Runner
 
 NEVER_NS = 10**15
 IMAGES = np.zeros((1, 3, 2, 2), np.uint8)

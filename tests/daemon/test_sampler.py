@@ -2,8 +2,8 @@
 
 import pytest
 
+from daemon.camera.sampler import Sampler
 from daemon.clock import NS_PER_MS, NS_PER_S
-from daemon.sampler import Sampler
 
 
 def chosen(fps: float, times_ms: list[float]) -> int:

@@ -4,9 +4,9 @@ from itertools import count
 
 import numpy as np
 
+from daemon.config.settings import Settings
+from daemon.events.scene import Scene
 from daemon.messages import Detections
-from daemon.scene import Scene
-from daemon.settings import Settings
 
 FRAME_NS = 200_000_000
 UTC = 1_700_000_000 * 10**9

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.sdnotify import Notifier
+from daemon.supervision.sdnotify import Notifier
 
 
 @pytest.mark.parametrize("abstract", [False, True])

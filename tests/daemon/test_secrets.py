@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from daemon.config.secrets import resolve
 from daemon.errors import ConfigError
 from daemon.log import redact
-from daemon.secrets import resolve
 
 
 def test_a_secret_comes_from_environment_credential_or_file(tmp_path: Path) -> None:

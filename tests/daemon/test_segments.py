@@ -11,9 +11,9 @@ import pytest
 
 from daemon.clock import NS_PER_S
 from daemon.errors import MediaError
-from daemon.fragments import read_layout
-from daemon.segment_reader import SegmentReader
-from daemon.segments import SegmentNote, SegmentWriter, read_header, segment_path
+from daemon.recording.fragments import read_layout
+from daemon.recording.segment_reader import SegmentReader
+from daemon.recording.segments import SegmentNote, SegmentWriter, read_header, segment_path
 
 from .recording_material import (
     FPS,

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.clock import NS_PER_S
 from daemon.errors import MediaError
-from daemon.snapshot import BOX_BGR, Image, Marking, blacken, decode_nearest, draw, save_jpeg
+from daemon.recording.snapshot import BOX_BGR, Image, Marking, blacken, decode_nearest, draw, save_jpeg
 
 from .recording_material import FPS, encoded, number_in, timed_packets
 

@@ -10,9 +10,9 @@ import pytest
 import zmq
 
 from daemon.cli import main
-from daemon.control import ControlServer, NotRunningError, ask
+from daemon.commands.status import duration, render
 from daemon.errors import ConfigError, WireTimeout
-from daemon.status import duration, render
+from daemon.supervision.control import ControlServer, NotRunningError, ask
 from daemon.wire import ipc
 
 from .reports import report

@@ -6,12 +6,12 @@ from pathlib import Path
 import av
 import pytest
 
-from daemon.capture import Capture
+from daemon.camera.capture import Capture
+from daemon.camera.streamheader import init_segment, is_recordable
+from daemon.config.settings import Camera
 from daemon.errors import MediaError
-from daemon.nal_units import length_prefixed
-from daemon.settings import Camera
+from daemon.recording.nal_units import length_prefixed
 from daemon.simulator.simulator import Simulator
-from daemon.streamheader import init_segment, is_recordable
 
 from .camera_servers import make_clip
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.control import ask
+from daemon.supervision.control import ask
 
 from .children import wait_for
 from .running import RunningDaemon, lamp_clip

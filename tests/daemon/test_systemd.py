@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from daemon.config.settings import Settings
 from daemon.errors import ConfigError, DeviceError, ModelError
-from daemon.process_table import process_table
-from daemon.settings import Settings
+from daemon.supervision.process_table import process_table
 
 UNIT = Path(__file__).parents[2] / "systemd" / "leptond.service"
 INSTALL = UNIT.parent / "install.sh"

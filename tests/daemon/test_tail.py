@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from daemon.alert_schema import Heartbeat, Media
-from daemon.alert_schema import encode as encode_json
 from daemon.clock import SystemClock
-from daemon.journal import Entry, Journal
-from daemon.ledger import Ledger
-from daemon.publisher import Publisher
+from daemon.commands.tail import tail
+from daemon.events.alert_schema import Heartbeat, Media
+from daemon.events.alert_schema import encode as encode_json
+from daemon.events.journal import Entry, Journal
+from daemon.events.ledger import Ledger
+from daemon.events.publisher import Publisher
 from daemon.stats import Stats
-from daemon.tail import tail
 
 from .children import wait_for
 

@@ -2,7 +2,7 @@
 
 from daemon.messages import ProcessStats
 from daemon.stats import Stats
-from daemon.telemetry import Telemetry
+from daemon.supervision.telemetry import Telemetry
 
 
 def said(pid: int, frames: int, latencies: int = 0) -> ProcessStats:

@@ -6,7 +6,7 @@ import pytest
 
 from daemon.clock import NS_PER_S
 from daemon.messages import Packet
-from daemon.timeline import Timeline, ns_to_ticks, ticks_to_ns
+from daemon.recording.timeline import Timeline, ns_to_ticks, ticks_to_ns
 
 MS = (1, 1000)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.assignment import match
-from daemon.kalman import BoxFilter
-from daemon.tracker import Tracker, TrackUpdate, iou
+from daemon.events.assignment import match
+from daemon.events.kalman import BoxFilter
+from daemon.events.tracker import Tracker, TrackUpdate, iou
 
 S = 1_000_000_000
 PERSON, CAR, TRUCK = 0.0, 2.0, 7.0

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from daemon.config.settings import Detector, Service, Settings
 from daemon.messages import Credit, Detections, Frame, FromWorker, Hello, ProcessStats, SlotRef, Welcome
 from daemon.ring import RingWriter
-from daemon.settings import Detector, Service, Settings
 from daemon.wire import FrameClient, Receiver, ipc
 
 from .children import StartedChild, start_child, wait_for

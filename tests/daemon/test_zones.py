@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.zones import contains, foot, relative, zone_of
+from daemon.events.zones import contains, foot, relative, zone_of
 
 SQUARE = ((0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8))
 ARROW = ((0.0, 0.0), (1.0, 0.5), (0.0, 1.0), (0.5, 0.5))  # concave: (0.25, 0.5) is outside

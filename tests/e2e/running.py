@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ..daemon.children import wait_for
+from ..daemon.supervision.children import wait_for
 
 LEPTOND = [sys.executable, "-m", "daemon.cli"]
 Message = dict[str, Any]
@@ -135,6 +135,6 @@ class Daemon:
 
 def journaled(folder: Path) -> list[Message]:
     """Return all that the journal holds, by number."""
-    from daemon.journal import read_entries
+    from daemon.events.journal import read_entries
 
     return [{"seq": e.seq, **json.loads(e.payload)} for e in read_entries(folder / "state" / "journal.db")]

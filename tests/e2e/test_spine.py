@@ -18,11 +18,11 @@ import jsonschema
 import numpy as np
 import pytest
 
-import daemon.alert_schema
+import daemon.events.alert_schema
 from daemon.simulator.simulator import Simulator
 
-from ..daemon.children import wait_for
 from ..daemon.models import SCORE, bright_box_model
+from ..daemon.supervision.children import wait_for
 from .running import LEPTOND, Daemon, config_text, journaled
 from .scenes import lamp_film
 
@@ -79,7 +79,7 @@ def test_a_lamp_that_is_lit_becomes_an_alert_a_snapshot_and_a_clip(folder: Path,
     height, width = snapshot.shape
     assert snapshot[height // 2, int(width * 0.37)] > 200, "the snapshot is of the moment in which the lamp is lit"
     for message in journaled(folder):
-        jsonschema.validate(message, daemon.alert_schema.json_schema())
+        jsonschema.validate(message, daemon.events.alert_schema.json_schema())
     if shutil.which("ffprobe"):
         probed = subprocess.run(
             ["ffprobe", "-v", "error", "-show_streams", "-of", "json", folder / "state" / clip["path"]],

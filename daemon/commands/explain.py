@@ -1,0 +1,83 @@
+"""`leptond explain ALERT`: why the model saw what it saw, as a heat map over the alert's clean snapshot.
+
+Finds alert, snapshot and model here; the method itself lives in the laboratory, which is run as the command
+`lepton-export explain`: the model file is the only thing that the two share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import cv2
+
+from ..config.config import load
+from ..errors import LeptonError, MediaError
+from ..events.alert_schema import Alert, decode
+from ..events.journal import read_entries
+from ..inference.model import model_path
+
+LABORATORY: Final = "export.cli"
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to `leptond`."""
+    parser = subparsers.add_parser(
+        "explain",
+        help="draw what in the picture made the model raise an alert",
+        description="Draws a heat map over the alert's snapshot: where hiding the picture lowers the alert's score.",
+    )
+    parser.add_argument("alert", help="the alert's number (seq), or its event_id")
+    parser.add_argument("--out", type=Path, metavar="PNG", help="file to write (EVENT_ID.explained.png)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Explain one alert; return the laboratory's exit code."""
+    settings = load(args.config)
+    state_dir = settings.service.state_dir
+    alert = find_alert(state_dir / "journal.db", args.alert)
+    command = [sys.executable, "-m", LABORATORY, "explain", str(model_path(settings.detector.model))]
+    command += [str(snapshot_of(alert, state_dir)), "--box", ",".join(map(str, box_in_snapshot(alert, state_dir)))]
+    command += ["--label", alert.label, "--out", str(args.out or Path(f"{alert.event_id}.explained.png"))]
+    return subprocess.run(command, check=False).returncode
+
+
+def find_alert(journal: Path, wanted: str) -> Alert:
+    """Return the entry with that number, or the first of that event.
+
+    Raises LeptonError when there is no such alert.
+    """
+    if not journal.is_file():
+        raise MediaError(f"{journal} is not there; has the daemon run with this configuration?")
+    for entry in read_entries(journal):
+        message = decode(entry.payload)
+        if isinstance(message, Alert) and wanted in (str(entry.seq), message.event_id):
+            return message
+    raise LeptonError(f"{journal} has no alert {wanted}; `leptond tail --from 0` lists them")
+
+
+def snapshot_of(alert: Alert, state_dir: Path) -> Path:
+    """Return the clean snapshot's file.
+
+    Raises MediaError when the camera does not record, or the file is gone.
+    """
+    if alert.clean_snapshot is None:
+        raise MediaError(f"alert {alert.event_id} has no snapshot: recording of {alert.camera} is off")
+    path = state_dir / alert.clean_snapshot
+    if not path.is_file():
+        raise MediaError(f"{path} is gone; retention has removed it, or it never came (see `leptond tail`)")
+    return path
+
+
+def box_in_snapshot(alert: Alert, state_dir: Path) -> tuple[float, ...]:
+    """Return the alert's box in the snapshot's pixels, which may be those of another stream than it was found in."""
+    picture = cv2.imread(str(snapshot_of(alert, state_dir)))
+    if picture is None:
+        raise MediaError(f"{alert.clean_snapshot} is no picture")
+    height, width = picture.shape[:2]
+    sides = (width, height, width, height)
+    return tuple(round(part * side, 1) for part, side in zip(alert.relative_box, sides, strict=True))

@@ -1,0 +1,1 @@
+"""The events sink: detections to tracks, rules, events; a journal, and sockets to the world."""

@@ -1,0 +1,1 @@
+"""The recorder sink: packets to segments, clips and snapshots; an index; retention."""

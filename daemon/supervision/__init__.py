@@ -1,0 +1,1 @@
+"""The supervisor: processes, restarts, health, status, metrics, systemd."""
