@@ -140,11 +140,21 @@ def _metadata(source: Path, foreign: Foreign, labels: Labels, request: Request, 
         nms_iou=family.nms_iou if request.nms_iou is None else request.nms_iou,
         score_threshold=request.score_threshold,
         batch=0 if open_batch else 1,
-        precision="fp16" if request.fp16 else "fp32",
+        precision=_precision(foreign, request),
         source=f"{source.name} ({family.name})",
         source_sha256=sha256_of(source),
         licence=request.licence or foreign.licence,
     )
+
+
+def _precision(foreign: Foreign, request: Request) -> str:
+    """Name the arithmetic: files are published quantised or halved, too."""
+    if foreign.seen.ops & {"QuantizeLinear", "QLinearConv", "ConvInteger"}:
+        return "int8"
+    weights = foreign.model.graph.initializer
+    halves = sum(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in weights)
+    floats = sum(tensor.data_type == onnx.TensorProto.FLOAT for tensor in weights)
+    return "fp16" if request.fp16 or halves > floats else "fp32"
 
 
 def _halved(network: onnx.ModelProto, seen: Signature) -> tuple[onnx.ModelProto, Signature]:

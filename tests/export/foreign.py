@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -233,3 +234,14 @@ def _pixels_and_scores(net: Net, raw: str) -> str:
     """Columns of centre and size in pixels, then scores."""
     boxes = net.times(net.op("Sigmoid", net.part(raw, 0, 4)), float(SIZE))
     return net.op("Concat", boxes, net.op("Sigmoid", net.part(raw, 4, END)), axis=1)
+
+
+def halved(path: Path) -> Path:
+    """Turn a file into float16, inputs and outputs too."""
+    model = onnx.load(str(path))
+    weights = {tensor.name for tensor in model.graph.initializer}
+    pictures = [value for value in model.graph.input if value.name not in weights]
+    del model.graph.input[:]
+    model.graph.input.extend(pictures)
+    onnx.save(convert_float_to_float16(model), str(path))
+    return path

@@ -149,6 +149,20 @@ def test_halved_files_keep_uint8_in_and_float32_out_and_nearly_the_same_boxes(tm
     assert scores <= 2e-2
 
 
+def test_a_file_published_in_halves_is_taken_as_it_is(tmp_path: Path) -> None:
+    """A float16 picture input is fed float16; the metadata says what the arithmetic is."""
+    source = foreign.halved(foreign.nanodet(tmp_path / "raw.onnx"))
+    target = tmp_path / "a.onnx"
+
+    done = adopt(source, target, Request(labels=THREE))
+
+    assert (done.family, done.metadata.precision) == ("nanodet", "fp16")
+    pixels, scores, count = parity.worst_difference(source, target, parity.noise(2), 0.3)
+    assert count > 20
+    assert pixels <= 1.0
+    assert scores <= 1e-2
+
+
 def test_overrides_reach_the_front_end(tmp_path: Path) -> None:
     """Another colour order and scale give other boxes; they are not silently ignored."""
     source = foreign.yolox(tmp_path / "raw.onnx")
