@@ -15,6 +15,7 @@ import torch
 
 from export import checkpoint
 from export.augment import AugmentConfig
+from export.cli import main
 from export.contract import Metadata
 from export.dataset import Dataset, read_coco
 from export.errors import LabError
@@ -178,3 +179,28 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(LabError, match=r"last\.pt: not a checkpoint"):
         checkpoint.load(tmp_path / "last.pt")
+
+
+def test_the_command_trains_and_leaves_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One command from COCO file to contract file: labels come from the data, unknown ones stay out."""
+    data = tmp_path / "data"
+    labels = write_scenes(data, 8, size=64)
+    sizes = ["--sizes", "64", "--early-sizes", "64", "--size", "64x64", "--workers", "0", "--threads", "1"]
+    run = ["--out", str(tmp_path / "run"), "--epochs", "1", "--batch", "4", "--hold-out", "0.25", "--device", "cpu"]
+
+    code = main(["train", "--data", str(labels), str(data), "2", *run, *sizes])
+
+    detector = Detector(tmp_path / "run/model.onnx", threads=1)
+    assert code == 0
+    assert detector.metadata.labels == ("person", "car")
+    assert detector.size == (64, 64)
+    assert "6 pictures to learn from, 2 held out" in capsys.readouterr().out
+
+
+def test_the_command_names_a_missing_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1 and one line, no traceback, before anything is written."""
+    code = main(["train", "--data", str(tmp_path / "none.json"), str(tmp_path), "--out", str(tmp_path / "run")])
+
+    assert code == 1
+    assert "none.json: cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
