@@ -36,7 +36,7 @@ def read_mot(path: Path, label: str = "person") -> dict[str, Any]:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         raise DatasetError(f"{path}: cannot be read ({exc})") from exc
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         if line.strip():
             annotations.append({"id": len(annotations) + 1, **_annotation(line, f"{path}:{number}")})

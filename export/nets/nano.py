@@ -168,7 +168,8 @@ class Nano(nn.Module):
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         """Return the pyramid's three maps, fine to coarse."""
-        return self.neck(self.backbone(pictures / 255.0))
+        maps: list[Tensor] = self.neck(self.backbone(pictures / 255.0))
+        return maps
 
     def predict(self, maps: list[Tensor], height: int, width: int) -> tuple[Tensor, Tensor]:
         """Return logits and boxes, as `forward`, from the pyramid of pictures of `height` x `width`."""
