@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ..daemon.supervision.children import wait_for
+from ..daemon.children import wait_for
 
 LEPTOND = [sys.executable, "-m", "daemon.cli"]
 Message = dict[str, Any]

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ..daemon.supervision.children import wait_for
+from ..daemon.children import wait_for
 from .running import Daemon, config_text, journaled
 from .test_spine import folder, frames_of, seconds
 

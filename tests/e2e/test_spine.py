@@ -21,8 +21,8 @@ import pytest
 import daemon.events.alert_schema
 from daemon.simulator.simulator import Simulator
 
+from ..daemon.children import wait_for
 from ..daemon.models import SCORE, bright_box_model
-from ..daemon.supervision.children import wait_for
 from .running import LEPTOND, Daemon, config_text, journaled
 from .scenes import lamp_film
 
