@@ -139,10 +139,13 @@ def running(process: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
 def serve(scene: Path) -> Iterator[str]:
     """Serve the scene as a camera and give its URL."""
     arguments = command("simulate", str(scene), "--name", "gate", "--port", "0")
-    with running(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)) as simulator:
+    with (
+        (scene.parent / "camera.log").open("wb") as log,
+        running(subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True)) as simulator,
+    ):
         url = simulator.stdout.readline().strip() if simulator.stdout else ""
         if not url:
-            raise WireTimeout("the simulated camera did not start; its message stands above")
+            raise WireTimeout("the simulated camera did not start; see camera.log in the demo's folder")
         yield url
 
 
