@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import cv2
@@ -98,5 +99,6 @@ def make_loader(dataset: Augmented, batches: Batches, workers: int, *, pin: bool
 
 
 def _quiet_worker(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it ends its workers
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

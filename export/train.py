@@ -101,6 +101,7 @@ class Trainer:
         self.optimizer = make_optimizer(nn.ModuleList(modules), config)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
         self.epoch, self.best, self.stale, self.steps = 0, -1.0, 0, 0
+        self._stopping = False
         self._started = clock()  # less what earlier processes of this run have spent
         if (folder / "last.pt").exists():
             self._resume()
@@ -109,6 +110,10 @@ class Trainer:
     def spent_s(self) -> float:
         """Seconds that this run has taken, those before a kill included."""
         return self.clock() - self._started
+
+    def stop(self) -> None:
+        """End the run after the step in hand; safe in a signal handler. `fit` then raises KeyboardInterrupt."""
+        self._stopping = True
 
     def fit(self, train: Augmented, repeats: list[int], held_out: Dataset) -> float:
         """Train to the end and return the best score (AP50 on `held_out`)."""
@@ -137,6 +142,9 @@ class Trainer:
             for key, value in parts.items():
                 sums[key] = sums.get(key, 0.0) + value
             bar.set_postfix({key: f"{value / (count + 1):.3f}" for key, value in sums.items()})
+            if self._stopping:
+                self._save()
+                raise KeyboardInterrupt
             if self.clock() - saved > self.config.save_every_s:
                 self._save()
                 saved = self.clock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,7 +138,12 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
     start = checkpoint.load(args.start)["model"] if args.start else None
     mimic = MimicSpec(path=Path(args.mimic[0]), tensors=tuple(args.mimic[1:])) if args.mimic else None
     trainer = Trainer(args.out, NanoConfig(classes=len(train.labels)), config, start=start, mimic=mimic)
-    best = trainer.fit(Augmented(train, config.augment, args.seed), repeats, held_out)
+    # Python's own handler raises wherever the program is, and is lost in the clean-up of a loader
+    before = signal.signal(signal.SIGINT, lambda *_: trainer.stop())
+    try:
+        best = trainer.fit(Augmented(train, config.augment, args.seed), repeats, held_out)
+    finally:
+        signal.signal(signal.SIGINT, before)
     where = args.out / "last.pt"
     metadata = Metadata(name="lepton-nano", labels=train.labels, suppressed=False, nms_iou=0.6, source=str(where))
     export_module(deployed(checkpoint.load(where), args.size, str(where)), args.out / "model.onnx", args.size, metadata)

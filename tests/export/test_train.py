@@ -111,6 +111,18 @@ def test_a_clock_budget_ends_the_run_in_the_middle_of_an_epoch(tmp_path: Path) -
     assert checkpoint.load(tmp_path / "run/last.pt")["spent_s"] >= 12
 
 
+def test_a_stop_ends_the_run_after_a_step_with_a_checkpoint(tmp_path: Path) -> None:
+    """Ctrl-C calls `stop`: the step in hand is finished and kept."""
+    train, dataset = _data(tmp_path / "data")
+    trainer = Trainer(tmp_path / "run", TINY, _config())
+    trainer.stop()
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(train, [1] * len(dataset), dataset)
+
+    assert checkpoint.load(tmp_path / "run/last.pt")["steps"] == 1
+
+
 def test_early_stop_ends_a_run_that_no_longer_gains(tmp_path: Path) -> None:
     """A rate of zero gains nothing: after `patience` validations the run is over."""
     train, dataset = _data(tmp_path / "data", 8)
