@@ -24,6 +24,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
+	$(BIN)/python -m tests.bench.parts
 	$(BIN)/python -m tests.bench.pipeline $(BENCH_ARGS)
 
 # Debian keeps venv in a package of its own; as root we fetch it, otherwise we say so.
