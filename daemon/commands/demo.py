@@ -30,8 +30,10 @@ START_S: Final = 60.0  # how long a part may take to start on a slow machine
 STOP_S: Final = 30.0
 MIN_SCORE: Final = 0.4
 
-CONFIG: Final = """\
-# Written by `leptond demo`.
+MARK: Final = "# Written by `leptond demo`; the next one removes this folder."
+CONFIG: Final = (
+    f"{MARK}\n"
+    + """\
 [service]
 state_dir = "{folder}/state"
 runtime_dir = "{folder}/run"
@@ -58,6 +60,7 @@ labels = ["person"]
 min_score = {min_score}
 cooldown_s = 2
 """
+)
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -92,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
 def fresh_folder(folder: Path) -> Path:
     """Return an empty folder; what an earlier demo left there is removed, anything else is not touched."""
     folder = folder.resolve()
-    if (folder / "config.toml").is_file():
+    config = folder / "config.toml"
+    if config.is_file() and config.read_text(errors="replace").startswith(MARK):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
