@@ -10,7 +10,7 @@ closed while many frames of one message are half sent to a peer that reads nothi
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import structlog
@@ -28,6 +28,7 @@ PUBLISH_HIGH_WATER: Final = 10_000  # messages that a subscriber may be behind
 REPLAY_HIGH_WATER: Final = 4  # answers that a client may leave unread
 BIND_TIMEOUT_S: Final = 5.0  # the port of a process that was killed is free at once, of one that is ending soon
 _BIND_RETRY_S: Final = 0.1
+MAX_SEQ: Final = 2**63 - 1  # SQLite's integers; a greater one in a query is an OverflowError
 
 log = structlog.get_logger()
 
@@ -35,7 +36,7 @@ log = structlog.get_logger()
 class Request(msgspec.Struct, forbid_unknown_fields=True):
     """What a replay client sends: JSON `{"after": N}`."""
 
-    after: int
+    after: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]
 
 
 class Publisher:
@@ -96,8 +97,6 @@ def _messages(journal: Journal, request: bytes) -> list[bytes]:
         after = msgspec.json.decode(request, type=Request).after
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         return [encode(Error(seq=0, text=f'{exc}; send {{"after": N}}'))]
-    if after < 0:
-        return [encode(Error(seq=0, text="after must be 0 or more"))]
     parts, seq = [], after
     first = journal.first_seq()
     if after + 1 < first:

@@ -91,7 +91,19 @@ def test_answers_are_bounded_in_number_and_bytes(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_", [b"", b"{}", b"[]", b"null", b"\xff\x00", b'{"after": "1"}', b'{"after": -1}', b'{"after": 1, "x": 2}']
+    "request_",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff\x00",
+        b'{"after": "1"}',
+        b'{"after": -1}',
+        b'{"after": 1, "x": 2}',
+        b'{"after": 9223372036854775808}',  # more than SQLite's integers hold
+        b'{"after": ' + b"[" * 4000,
+    ],
 )
 def test_a_request_that_is_none_gets_an_error_that_says_what_to_send(journal: Journal, request_: bytes) -> None:
     """And the socket goes on."""
