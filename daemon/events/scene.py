@@ -13,6 +13,7 @@ from .lifecycle import CloseReason, EventBook, Moment, Transition
 from .rules import RuleSet
 from .tracker import Tracker
 
+LOW_SCORE: Final = 0.1  # carries a track on; ByteTrack's
 HIGH_SCORE: Final = 0.5  # a track begins at this score, or at the lowest that a rule of the camera asks for
 
 
@@ -32,6 +33,7 @@ class Scene:
         self.rules.replace(self.camera, settings.rules, settings.cameras[self.camera].zones)
         self.events.update_s, self.events.max_event_s = settings.alerts.update_s, settings.alerts.max_event_s
         self._tracker.high_score = self._high_score()
+        self._tracker.low_score = min(LOW_SCORE, self._high_score())
         return self.events.drop_rules(self.rules.rules)
 
     def see(self, frame: Detections, utc_ns: int) -> list[Transition] | None:
@@ -52,8 +54,11 @@ class Scene:
         return self.events.close_all(reason)
 
     def expire(self, now_ns: int) -> list[Transition]:
-        """Close events when the camera has brought no frame for too long."""
-        return self.events.expire(now_ns)
+        """Close events when the camera has brought no frame for too long; who is then still there begins anew."""
+        transitions = self.events.expire(now_ns)
+        if transitions:
+            self.rules.forget()  # else the next event would claim to have begun when this one did
+        return transitions
 
     def _begin_anew(self, frame: Detections) -> list[Transition]:
         """With another model or another picture size, boxes and labels no longer compare."""
@@ -66,4 +71,5 @@ class Scene:
         return min(HIGH_SCORE, self.rules.min_score or HIGH_SCORE)
 
     def _new_tracker(self) -> Tracker:
-        return Tracker(high_score=self._high_score())
+        # A rule may ask for less than what usually carries a track on.
+        return Tracker(high_score=self._high_score(), low_score=min(LOW_SCORE, self._high_score()))

@@ -71,6 +71,21 @@ def test_a_rule_with_a_low_score_sees_what_the_usual_threshold_would_hide() -> N
 
     assert Camera(min_score=0.25).see(weak) == [("opened", "e1", None)]
     assert Camera(min_score=0.5).see(weak) == []
+    assert Camera(min_score=0.05).see((*weak[:4], 0.06, 0.0)) == [("opened", "e1", None)]
+
+
+def test_after_a_silence_the_next_event_does_not_claim_the_time_of_the_one_before() -> None:
+    """The detector was away for eleven seconds; the same track goes on, but the event that it opens is a new one."""
+    camera = Camera()
+    camera.see(PERSON)
+    (first,) = camera.scene.events.open_events
+    camera.now_ns += 11_000_000_000
+    assert [t.reason for t in camera.scene.expire(camera.now_ns)] == ["lost"]
+
+    assert camera.see(PERSON) == [("opened", "e2", None)]
+
+    (second,) = camera.scene.events.open_events
+    assert second.started_ns > first.moment.captured_ns
 
 
 def test_with_another_model_or_picture_size_events_begin_anew() -> None:
