@@ -161,8 +161,9 @@ class DetectionLog:
                 raise
             now_ns = self._clock.monotonic_ns()
             if now_ns >= next_purge_ns:
-                next_purge_ns = now_ns + round(PURGE_EVERY_S * NS_PER_S)
-                _purge(db, self._clock.utc_ns() - round(self.keep_days * 86400 * NS_PER_S))
+                removed = _purge(db, self._clock.utc_ns() - round(self.keep_days * 86400 * NS_PER_S))
+                # A bound was reached: go on with the next write, or many cameras would write more than ever goes.
+                next_purge_ns = now_ns + (0 if removed == PURGE_ROWS else round(PURGE_EVERY_S * NS_PER_S))
 
 
 def pack(rows: NDArray[np.float32], width: int, height: int, offset_ns: int) -> bytes:
@@ -252,9 +253,10 @@ def _insert(db: sqlite3.Connection, batches: _Batches) -> None:
             )
 
 
-def _purge(db: sqlite3.Connection, before_utc_ns: int) -> None:
+def _purge(db: sqlite3.Connection, before_utc_ns: int) -> int:
+    """Remove at most PURGE_ROWS batches that began before; return how many."""
     with db:
-        db.execute(
+        return db.execute(
             "DELETE FROM batches WHERE rowid IN (SELECT rowid FROM batches WHERE utc_ns < ? LIMIT ?)",
             (before_utc_ns, PURGE_ROWS),
-        )
+        ).rowcount

@@ -25,7 +25,7 @@ from .alert_desk import AlertDesk
 from .alert_schema import Alert, Health, Heartbeat, Passport
 from .detection_log import DetectionLog
 from .health_edges import edges, forgotten
-from .journal import Journal
+from .journal import DELETE_LIMIT, Journal
 from .ledger import Ledger
 from .orders import Orders
 from .orders import decode as decode_order
@@ -253,7 +253,9 @@ class Sink:
         self._desk.repeat_orders()
         self._detection_log.flush()
         if self._is_due("retention", RETENTION_EVERY_S, now_ns):
-            self._journal.delete_before(utc_ns - round(self._child.settings.alerts.keep_days * 86400 * NS_PER_S))
+            limit_utc_ns = utc_ns - round(self._child.settings.alerts.keep_days * 86400 * NS_PER_S)
+            if self._journal.delete_before(limit_utc_ns) == DELETE_LIMIT:
+                self._due_ns["retention"] = now_ns  # there is more: go on in a second
         self._set_gauges()
 
     def _set_gauges(self) -> None:

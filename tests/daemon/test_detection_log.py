@@ -9,7 +9,7 @@ import pytest
 
 from daemon.clock import NS_PER_S, SystemClock
 from daemon.errors import MediaError
-from daemon.events.detection_log import QUEUE_SECONDS, DetectionLog, pack, read_frames, unpack
+from daemon.events.detection_log import PURGE_ROWS, QUEUE_SECONDS, DetectionLog, pack, read_frames, unpack
 from daemon.messages import Detections
 
 from .children import wait_for
@@ -155,3 +155,21 @@ def test_a_file_that_is_no_database_stops_nothing(tmp_path: Path) -> None:
     assert log.dropped == 1
     with pytest.raises(MediaError):
         list(read_frames(path, "gate", 0, FOREVER))
+
+
+def test_a_purge_that_reached_its_bound_goes_on_with_the_next_write(tmp_path: Path) -> None:
+    """Else a hundred cameras, a row a second each, would fill the disk whatever `keep_detections_days` says."""
+    path = tmp_path / "detections.db"
+    old = START - 30 * 86400 * NS_PER_S
+    first = DetectionLog(path, FixedClock(), keep_days=100)
+    for i in range(PURGE_ROWS + 10):
+        first.add(frame(), old - i * 61 * NS_PER_S)
+    first.close()
+
+    log = DetectionLog(path, FixedClock(), keep_days=1)
+    for i in range(3):
+        log.add(frame(), START + i)
+        log.flush()
+    log.close()
+
+    assert [f.utc_ns for f in read_frames(path, "gate", 0, START)] == []
