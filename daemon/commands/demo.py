@@ -31,9 +31,8 @@ STOP_S: Final = 30.0
 MIN_SCORE: Final = 0.4
 
 MARK: Final = "# Written by `leptond demo`; the next one removes this folder."
-CONFIG: Final = (
-    f"{MARK}\n"
-    + """\
+CONFIG: Final = """\
+{mark}
 [service]
 state_dir = "{folder}/state"
 runtime_dir = "{folder}/run"
@@ -60,7 +59,6 @@ labels = ["person"]
 min_score = {min_score}
 cooldown_s = 2
 """
-)
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -116,7 +114,7 @@ def render_scene(folder: Path) -> Path:
 def write_config(folder: Path, url: str) -> Path:
     """Write the demo's configuration."""
     config = folder / "config.toml"
-    config.write_text(CONFIG.format(folder=folder, url=url, min_score=MIN_SCORE))
+    config.write_text(CONFIG.format(mark=MARK, folder=folder, url=url, min_score=MIN_SCORE))
     return config
 
 
