@@ -7,22 +7,18 @@ too slow, after the daemon was away. A daemon that is not there is waited for.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
 import zmq
-from pydantic import ValidationError
 
-from ..config.config import read_tables
-from ..config.mistakes import explain
-from ..config.settings import Alerts
+from ..config.config import load_alerts
 from ..errors import ConfigError, WireTimeout
+from ..events.publisher import MAX_SEQ
 from ..log import configure_logging
 
 REPLAY_TIMEOUT_S: Final = 5.0
@@ -74,13 +70,13 @@ class _Follower:
         self._live.setsockopt(zmq.LINGER, 0)
         self._live.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         self._live.subscribe(b"")
-        self._live.connect(publish)
+        _connect(self._live, "alerts.publish", publish)
 
     def follow(self) -> None:
         """Follow until told to stop."""
-        heard_s, silent = time.monotonic(), False
         if self._last is not None:
             self._catch_up()
+        heard_s, silent = time.monotonic(), False
         while not self._stop():
             if self._live.poll(_POLL_MS):
                 self._take(self._live.recv_multipart()[-1])
@@ -143,13 +139,21 @@ class _Follower:
         """Ask for a page, on a socket of its own, for a REQ whose answer was lost is of no more use."""
         with self._context.socket(zmq.REQ) as request:
             request.setsockopt(zmq.LINGER, 0)
-            request.connect(self._replay)
+            _connect(request, "alerts.replay", self._replay)
             request.send(msgspec.json.encode({"after": self._last or 0}))
             end_s = time.monotonic() + REPLAY_TIMEOUT_S
             while not self._stop() and time.monotonic() < end_s:
                 if request.poll(_POLL_MS):
                     return request.recv()
         raise WireTimeout(f"no answer from {self._replay} within {REPLAY_TIMEOUT_S:.0f} s")
+
+
+def _connect(socket: zmq.Socket[bytes], key: str, endpoint: str) -> None:
+    """Connect to what the daemon binds; `*`, every network for it, is this machine for us."""
+    try:
+        socket.connect(endpoint.replace("tcp://*:", "tcp://127.0.0.1:"))
+    except zmq.ZMQError as exc:
+        raise ConfigError(f"{key}: cannot connect to {endpoint}: {exc}; give it a host that can be reached") from exc
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -178,25 +182,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def load_alerts(path: Path) -> Alerts:
-    """Return the [alerts] table alone: following needs no secret, and no camera to be right.
-
-    Raises ConfigError that lists every mistake.
-    """
-    try:
-        return Alerts.model_validate_json(json.dumps(read_tables(path).get("alerts", {}), default=str), strict=True)
-    except ValidationError as exc:
-        mistakes = [f"alerts.{explain(error, Alerts)}" for error in exc.errors(include_url=False)]
-        raise ConfigError("\n".join(mistakes)) from exc
-
-
 def _print(payload: bytes) -> None:
     sys.stdout.buffer.write(payload + b"\n")
     sys.stdout.buffer.flush()
 
 
 def _number(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return number
+    if not text.isdecimal() or int(text) > MAX_SEQ:
+        raise argparse.ArgumentTypeError(f"{text!r} is no sequence number; give 0 or more")
+    return int(text)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,9 +15,10 @@ from ..errors import ConfigError
 from .config_checks import cross_check
 from .mistakes import explain
 from .secrets import SECRET_KEYS, resolve
-from .settings import Service, Settings
+from .settings import Alerts, Section, Service, Settings
 
 Tables = dict[str, Any]
+SectionT = TypeVar("SectionT", bound=Section)
 _UNREAD: Final = {"url": "rtsp://unread"}
 
 
@@ -27,9 +27,42 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
 
     Raises ConfigError that lists every mistake, a line each.
     """
-    written = read_tables(path)
-    tables = copy.deepcopy(written)
-    mistakes = _resolve_secrets(tables, environ)
+    tables = read_tables(path)
+    return _checked(tables, _resolve_secrets(tables, environ))
+
+
+def load_unlocked(path: Path) -> Settings:
+    """Return the settings with empty words for secrets, for commands that open no camera.
+
+    Whoever runs them need not be able to read the service's secrets. Raises ConfigError as `load` does.
+    """
+    tables = read_tables(path)
+    _leave_secrets_out(tables)
+    return _checked(tables, [])
+
+
+def load_service(path: Path) -> Service:
+    """Return only where the daemon lives, for commands that talk to a running one.
+
+    Needs no secret and no camera to be right. Raises ConfigError as `load` does.
+    """
+    return _load_section(path, "service", Service)
+
+
+def load_alerts(path: Path) -> Alerts:
+    """Return only where alerts are published, for those who follow them; as `load_service` does."""
+    return _load_section(path, "alerts", Alerts)
+
+
+def _load_section(path: Path, name: str, kind: type[SectionT]) -> SectionT:
+    try:
+        return kind.model_validate_json(json.dumps(read_tables(path).get(name, {}), default=str), strict=True)
+    except ValidationError as exc:
+        mistakes = [f"{name}.{explain(error, kind)}" for error in exc.errors(include_url=False)]
+        raise ConfigError("\n".join(mistakes)) from exc
+
+
+def _checked(tables: Tables, mistakes: list[str]) -> Settings:
     settings: Settings | None = None
     try:
         # As JSON, so that strictness means TOML's own types: no "5" for 5, but a list for a tuple.
@@ -40,19 +73,6 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     if settings is None or mistakes:
         raise ConfigError("\n".join(mistakes))
     return settings
-
-
-def load_service(path: Path) -> Service:
-    """Return only where the daemon lives, for commands that talk to a running one.
-
-    Needs no secret and no camera to be right. Raises ConfigError as `load` does.
-    """
-    tables = read_tables(path)
-    try:
-        return Service.model_validate_json(json.dumps(tables.get("service", {}), default=str), strict=True)
-    except ValidationError as exc:
-        mistakes = [f"service.{explain(error, Service)}" for error in exc.errors(include_url=False)]
-        raise ConfigError("\n".join(mistakes)) from exc
 
 
 def read_tables(path: Path) -> Tables:
@@ -73,17 +93,26 @@ def json_schema() -> Tables:
 
 
 def _resolve_secrets(tables: Tables, environ: Mapping[str, str]) -> list[str]:
-    """Replace placeholders in place; a camera that is switched off keeps them, for nobody needs its secrets."""
+    """Replace placeholders in place; return what is wrong with them."""
     mistakes = []
+    for name, camera, key in _secrets(tables):
+        try:
+            camera[key] = resolve(camera[key], environ)
+        except ConfigError as exc:
+            mistakes.append(f"cameras.{name}.{key}: {exc}")
+            camera[key] = _UNREAD.get(key, "")  # the text as it is would only cause a second mistake
+    return mistakes
+
+
+def _leave_secrets_out(tables: Tables) -> None:
+    for _, camera, key in _secrets(tables):
+        if "${" in camera[key]:
+            camera[key] = _UNREAD.get(key, "")
+
+
+def _secrets(tables: Tables) -> Iterator[tuple[str, Tables, str]]:
+    """Yield (name, table, key) of texts that may hold secrets; of a camera that is switched off nobody needs them."""
     cameras = tables.get("cameras")
     for name, camera in cameras.items() if isinstance(cameras, dict) else ():
-        if not isinstance(camera, dict) or camera.get("enabled") is False:
-            continue
-        for key in SECRET_KEYS:
-            if isinstance(camera.get(key), str):
-                try:
-                    camera[key] = resolve(camera[key], environ)
-                except ConfigError as exc:
-                    mistakes.append(f"cameras.{name}.{key}: {exc}")
-                    camera[key] = _UNREAD.get(key, "")  # the text as it is would only cause a second mistake
-    return mistakes
+        if isinstance(camera, dict) and camera.get("enabled") is not False:
+            yield from ((name, camera, key) for key in SECRET_KEYS if isinstance(camera.get(key), str))

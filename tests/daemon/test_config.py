@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from daemon.config.config import json_schema, load, load_service
+from daemon.config.config import json_schema, load, load_alerts, load_service, load_unlocked
 from daemon.config.config_checks import check_camera_url, check_host_port
 from daemon.config.settings import Camera, Rule, Settings
 from daemon.errors import ConfigError
@@ -182,6 +182,22 @@ def test_commands_that_only_look_need_no_secret(tmp_path: Path) -> None:
     path.write_text("[service]\nruntime_dir = '/run/x'\n[cameras.a]\nurl = '${env:URL}'")
 
     assert load_service(path).runtime_dir == Path("/run/x")
+    assert load_alerts(path).publish == "tcp://127.0.0.1:5570"
+
+
+def test_commands_that_open_no_camera_read_all_but_the_secrets(tmp_path: Path) -> None:
+    """`harvest` wants masks, `explain` the model; a systemd credential is nowhere but in the service."""
+    path = tmp_path / "c.toml"
+    path.write_text(
+        "[cameras.a]\nurl = 'rtsp://u:${credential:a}@192.0.2.1/s'\npassword = '${env:NOT_SET}'\n"
+        "privacy_masks = [[[0, 0], [1, 0], [1, 1]]]"
+    )
+
+    camera = load_unlocked(path).cameras["a"]
+
+    assert (camera.url, camera.password, len(camera.privacy_masks)) == ("rtsp://unread", "", 1)
+    with pytest.raises(ConfigError, match=r"cameras\.a\.password"):
+        load(path, {})
 
 
 # --- the shipped file is the manual ---

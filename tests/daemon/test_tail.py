@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from daemon.cli import main
 from daemon.clock import SystemClock
 from daemon.commands.tail import tail
 from daemon.events.alert_schema import Heartbeat, Media
@@ -203,3 +204,33 @@ def test_the_command_prints_one_object_a_line(folder: Path) -> None:
 
     assert [json.loads(line)["seq"] for line in printed.splitlines()] == [1, 2, 3]
     assert process.returncode == 130
+
+
+def test_it_follows_a_daemon_that_binds_every_network(tmp_path: Path) -> None:
+    """`tcp://*:PORT` is an address to listen on; for a client on the same machine it is 127.0.0.1."""
+    journal = Journal(tmp_path / "journal.db")
+    publisher = Publisher("tcp://*:0", "tcp://*:0")
+    ports = [endpoint.rpartition(":")[2] for endpoint in (publisher.publish_endpoint, publisher.replay_endpoint)]
+    lines: list[bytes] = []
+    follower = threading.Thread(
+        target=tail, args=(f"tcp://*:{ports[0]}", f"tcp://*:{ports[1]}", 0, lines.append, lambda: bool(lines))
+    )
+    ledger = Ledger(journal, publisher, SystemClock(), Stats())
+    ledger.tell(media())
+    ledger.commit()
+    follower.start()
+    wait_for(lambda: publisher.answer(journal) >= 0 and bool(lines), "the entry")
+    follower.join(30)
+    publisher.close()
+    journal.close()
+
+    assert json.loads(lines[0])["seq"] == 1
+
+
+@pytest.mark.parametrize("number", ["-1", "x", "99999999999999999999"])
+def test_a_number_that_cannot_be_is_refused_with_a_remedy(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is connected to."""
+    with pytest.raises(SystemExit):
+        main(["tail", f"--from={number}"])
+
+    assert "is no sequence number; give 0 or more" in capsys.readouterr().err
