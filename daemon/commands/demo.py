@@ -30,7 +30,7 @@ START_S: Final = 60.0  # how long a part may take to start on a slow machine
 STOP_S: Final = 30.0
 MIN_SCORE: Final = 0.4
 
-MARK: Final = "# Written by `leptond demo`; the next one removes this folder."
+MARK: Final = "# Written by `leptond demo`."  # a folder with it is the demo's own, and may go
 CONFIG: Final = """\
 {mark}
 [service]

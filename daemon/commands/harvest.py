@@ -1,7 +1,8 @@
 """`leptond harvest`: the frames worth labelling from one's own cameras, as a COCO dataset with the model's own boxes.
 
 Reads `detections.db` and the recordings, both of which the daemon may go on writing. A frame that is no longer, or was
-never, recorded is counted and left out. Near-duplicates go by difference hash (Krawetz, 2013). Privacy masks are black.
+never, recorded is counted and left out. Two frames are near-duplicates when their pictures are alike by difference hash
+(Krawetz, 2013) and so are their boxes: all pictures of a fixed camera are alike. Privacy masks are black.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ import cv2
 import numpy as np
 
 from ..clock import NS_PER_S, SystemClock, iso_utc
-from ..config.config import load
-from ..config.settings import Settings
+from ..config.config import load_unlocked
+from ..config.settings import Polygon
 from ..errors import MediaError
 from ..events.detection_log import StoredFrame, read_frames
-from ..recording.recording_index import RecordingIndex
+from ..recording.recording_index import RecordingIndex, open_existing
 from ..recording.segment_reader import SegmentReader
 from ..recording.snapshot import Image, blacken, decode_nearest, save_jpeg
 from ..recording.timeline import TimedPacket
-from .interest import Candidate, Seen, candidates, spread
+from .interest import Rows, Seen, candidates, has_alike, spread
 
 UNITS_S: Final = {"m": 60, "h": 3600, "d": 86400}
 PRELABEL_MIN_SCORE: Final = 0.25  # a person deletes a wrong box faster than she draws a missing one
@@ -44,7 +45,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "harvest",
         help="collect frames worth labelling from the recordings",
         description="Writes the recorded frames in which the model was unsure or contradicted itself, with its own "
-        "boxes as pre-labels, as a COCO dataset: OUT/annotations.json and OUT/images/.",
+        "boxes as pre-labels, as a COCO dataset: train with `--data FOLDER/annotations.json FOLDER/images`.",
     )
     parser.add_argument("--since", type=duration_s, default=duration_s("7d"), metavar="AGE", help="30m, 12h, 7d (7d)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new folder for the dataset")
@@ -64,12 +65,13 @@ def duration_s(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Write the dataset; return 1 when there was nothing worth it."""
-    settings = load(args.config)
+    settings = load_unlocked(args.config)
     cameras = args.camera or sorted(settings.cameras)
     if unknown := sorted(set(cameras) - set(settings.cameras)):
         raise MediaError(f"no camera {', '.join(unknown)} in {args.config}; there are {', '.join(settings.cameras)}")
     if args.out.exists():
         raise MediaError(f"{args.out} exists already; choose a new folder, so that no labels are overwritten")
+    index = open_existing(settings.service.state_dir)
     draft = args.out.with_name(f".{args.out.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     now_ns = SystemClock().utc_ns()
@@ -77,11 +79,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         dataset = Dataset(draft)
         for camera in cameras:
-            harvest(settings, camera, (since_ns, now_ns), (args.max, round(args.apart * NS_PER_S)), dataset)
+            source = Source(index, camera, settings.cameras[camera].privacy_masks)
+            harvest(source, (since_ns, now_ns), (args.max, round(args.apart * NS_PER_S)), dataset)
         dataset.finish()
         if dataset.images:
             draft.rename(args.out)
     finally:
+        index.close()
         shutil.rmtree(draft, ignore_errors=True)
     print(report(dataset, args.out))
     return 0 if dataset.images else 1
@@ -104,15 +108,23 @@ class Dataset:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     _categories: dict[str, int] = field(default_factory=dict)
-    _hashes: list[int] = field(default_factory=list)
+    _looks: list[tuple[int, Rows]] = field(default_factory=list)
 
     def add(self, image: Image, frame: StoredFrame, reason: str) -> None:
         """Add a picture with the model's boxes, unless one like it is there."""
-        fingerprint = difference_hash(image)
-        if any((fingerprint ^ other).bit_count() <= ALIKE_BITS for other in self._hashes):
+        rows = frame.rows[(frame.rows[:, 4] >= PRELABEL_MIN_SCORE) & (frame.rows[:, 5] < len(frame.labels))]
+        fingerprint, shares = (
+            difference_hash(image),
+            rows / np.array([*(frame.width, frame.height) * 2, 1, 1], np.float32),
+        )
+        if any(
+            (fingerprint ^ other).bit_count() <= ALIKE_BITS and _covers(shares, seen) for other, seen in self._looks
+        ):
             self.left_out["alike"] += 1
             return
-        self._hashes.append(fingerprint)
+        self._looks.append((fingerprint, shares))
+        for label in frame.labels:  # all that the model knows, for a person may draw what it has missed
+            self._categories.setdefault(label, len(self._categories) + 1)
         height, width = image.shape[:2]
         image_id = len(self.images) + 1
         name = f"{frame.camera}-{iso_utc(frame.utc_ns).replace(':', '-')}.jpg"
@@ -129,7 +141,7 @@ class Dataset:
             }
         )
         scale = np.array([width / frame.width, height / frame.height] * 2)
-        for row in frame.rows[frame.rows[:, 4] >= PRELABEL_MIN_SCORE]:
+        for row in rows:
             self._annotate(image_id, row[:4] * scale, frame.labels[int(row[5])], float(row[4]))
 
     def _annotate(self, image_id: int, box: Any, label: str, score: float) -> None:
@@ -138,7 +150,7 @@ class Dataset:
             {
                 "id": len(self.annotations) + 1,
                 "image_id": image_id,
-                "category_id": self._categories.setdefault(label, len(self._categories) + 1),
+                "category_id": self._categories[label],
                 "bbox": [x1, y1, round(x2 - x1, 1), round(y2 - y1, 1)],
                 "area": round((x2 - x1) * (y2 - y1), 1),
                 "iscrowd": 0,
@@ -155,41 +167,44 @@ class Dataset:
         (self.folder / "annotations.json").write_text(json.dumps(content, indent=1))
 
 
-def harvest(settings: Settings, camera: str, span: tuple[int, int], limits: tuple[int, int], dataset: Dataset) -> None:
+@dataclass(frozen=True)
+class Source:
+    """A camera, and where it is recorded."""
+
+    index: RecordingIndex
+    camera: str
+    masks: tuple[Polygon, ...]
+
+
+def harvest(source: Source, span: tuple[int, int], limits: tuple[int, int], dataset: Dataset) -> None:
     """Add the frames of one camera worth labelling; `span` in UTC ns, `limits` = (how many, ns apart)."""
-    state_dir = settings.service.state_dir
-    path = state_dir / "detections.db"
+    camera, path = source.camera, source.index.state_dir / "detections.db"
     if not path.is_file():
         raise MediaError(f"{path} is not there; has the daemon run with this configuration?")
     seen = (Seen(frame.utc_ns, frame.rows) for frame in read_frames(path, camera, *span))
     chosen = spread(candidates(seen), *limits)
     for number, candidate in enumerate(chosen, 1):
         _show_progress(camera, number, len(chosen))
+        frame = next(read_frames(path, camera, candidate.utc_ns, candidate.utc_ns + 1), None)
+        if frame is None:  # retention was faster
+            dataset.left_out["no longer stored"] += 1
+            continue
         try:
-            image = recorded_frame(state_dir, camera, candidate.utc_ns)
+            image = recorded_frame(source.index, camera, candidate.utc_ns)
         except MediaError:
             dataset.left_out["not recorded"] += 1
             continue
-        blacken(image, settings.cameras[camera].privacy_masks)
-        dataset.add(image, _stored(path, camera, candidate), candidate.reason)
+        blacken(image, source.masks)
+        dataset.add(image, frame, candidate.reason)
 
 
-def _stored(path: Path, camera: str, candidate: Candidate) -> StoredFrame:
-    return next(read_frames(path, camera, candidate.utc_ns, candidate.utc_ns + 1))
-
-
-def recorded_frame(state_dir: Path, camera: str, utc_ns: int) -> Image:
+def recorded_frame(index: RecordingIndex, camera: str, utc_ns: int) -> Image:
     """Return the recorded frame of that instant as uint8 [height, width, 3] BGR.
 
     Raises MediaError when none within MAX_GAP_NS is recorded.
     """
-    index = RecordingIndex(state_dir)
-    try:
-        segments = index.segments(camera, utc_ns, utc_ns + 1)
-    finally:
-        index.close()
-    for segment in reversed(segments):
-        reader = SegmentReader(state_dir / segment.path)
+    for segment in reversed(index.segments(camera, utc_ns, utc_ns + 1)):
+        reader = SegmentReader(index.state_dir / segment.path)
         packets = list(_around(reader, utc_ns))
         if any(p.is_video and abs(p.utc_ns - utc_ns) <= MAX_GAP_NS for p in packets):
             return decode_nearest(reader.init_segment(), packets, utc_ns)
@@ -201,6 +216,11 @@ def _around(reader: SegmentReader, utc_ns: int) -> Iterator[TimedPacket]:
         if packet.utc_ns > utc_ns + REORDER_NS:
             return
         yield packet
+
+
+def _covers(left: Rows, right: Rows) -> bool:
+    """Tell whether every box of either has one alike in the other; none is alike to none."""
+    return all(has_alike(right, row) for row in left) and all(has_alike(left, row) for row in right)
 
 
 def difference_hash(image: Image) -> int:

@@ -6,6 +6,7 @@ disagreement of a detector with itself (Jin et al., "Unsupervised hard example m
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -53,13 +54,14 @@ def candidates(frames: Iterable[Seen]) -> Iterator[Candidate]:
 
 def spread(found: Iterable[Candidate], limit: int, apart_ns: int) -> list[Candidate]:
     """Return at most `limit` candidates, weightiest first, no two nearer in time than `apart_ns`, ordered by time."""
-    taken: list[Candidate] = []
+    taken: list[Candidate] = []  # by time, so that only the neighbours need be looked at
     for candidate in sorted(found, key=lambda c: (-c.weight, c.utc_ns)):
-        if len(taken) == limit:
+        if len(taken) >= limit:
             break
-        if all(abs(candidate.utc_ns - other.utc_ns) >= apart_ns for other in taken):
-            taken.append(candidate)
-    return sorted(taken, key=lambda c: c.utc_ns)
+        at = bisect_left(taken, candidate.utc_ns, key=lambda c: c.utc_ns)
+        if all(abs(candidate.utc_ns - other.utc_ns) >= apart_ns for other in taken[max(0, at - 1) : at + 1]):
+            taken.insert(at, candidate)
+    return taken
 
 
 def _judge(before: Seen | None, now: Seen, after: Seen | None) -> Candidate | None:
