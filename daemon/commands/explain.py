@@ -14,13 +14,14 @@ from typing import Final
 
 import cv2
 
-from ..config.config import load
+from ..config.config import load_unlocked
 from ..errors import LeptonError, MediaError
 from ..events.alert_schema import Alert, decode
-from ..events.journal import read_entries
+from ..events.journal import iter_entries
 from ..inference.model import model_path
 
 LABORATORY: Final = "export.cli"
+LABORATORY_DEVICE: Final = {"cuda": "cuda", "tensorrt": "tensorrt"}  # what the worker was told to run on; else cpu
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,26 +38,36 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Explain one alert; return the laboratory's exit code."""
-    settings = load(args.config)
+    settings = load_unlocked(args.config)
     state_dir = settings.service.state_dir
     alert = find_alert(state_dir / "journal.db", args.alert)
     command = [sys.executable, "-m", LABORATORY, "explain", str(model_path(settings.detector.model))]
     command += [str(snapshot_of(alert, state_dir)), "--box", ",".join(map(str, box_in_snapshot(alert, state_dir)))]
     command += ["--label", alert.label, "--out", str(args.out or Path(f"{alert.event_id}.explained.png"))]
+    command += ["--device", LABORATORY_DEVICE.get(settings.detector.device.partition(":")[0], "cpu")]
     return subprocess.run(command, check=False).returncode
 
 
 def find_alert(journal: Path, wanted: str) -> Alert:
-    """Return the entry with that number, or the first of that event.
+    """Return how the event of that number, or of that id, opened: the snapshot shows the frame of its opening.
 
-    Raises LeptonError when there is no such alert.
+    Raises LeptonError when there is no such alert, MediaError when its opening is no longer in the journal.
     """
     if not journal.is_file():
         raise MediaError(f"{journal} is not there; has the daemon run with this configuration?")
-    for entry in read_entries(journal):
+    opened: dict[str, Alert] = {}
+    for entry in iter_entries(journal, "alert."):
         message = decode(entry.payload)
-        if isinstance(message, Alert) and wanted in (str(entry.seq), message.event_id):
-            return message
+        if not isinstance(message, Alert):
+            continue
+        if message.stage == "opened":
+            opened[message.event_id] = message
+        if wanted in (str(entry.seq), message.event_id):
+            if message.event_id not in opened:
+                raise MediaError(f"{journal} no longer has the opening of {message.event_id}; explain a younger alert")
+            return opened[message.event_id]
+        if message.stage == "closed":
+            opened.pop(message.event_id, None)
     raise LeptonError(f"{journal} has no alert {wanted}; `leptond tail --from 0` lists them")
 
 

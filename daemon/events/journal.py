@@ -13,16 +13,13 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..errors import FatalError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 VERSION: Final = 1
 BUSY_TIMEOUT_S: Final = 5.0
@@ -179,7 +176,21 @@ class Journal:
             raise JournalError(f"{self.path}: {exc}; is the folder writable by this user?") from exc
 
 
+def iter_entries(path: Path, topic: str = "") -> Iterator[Entry]:
+    """Yield the entries whose topic begins with `topic`, oldest first, of a journal that may be being written.
+
+    Raises JournalError when the file cannot be read.
+    """
+    query = "SELECT seq, utc_ns, topic, payload FROM entries WHERE substr(topic, 1, ?) = ? ORDER BY seq"
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as db:
+            for row in db.execute(query, (len(topic), topic)):
+                yield Entry(*row)
+    except sqlite3.Error as exc:
+        raise JournalError(f"{path}: {exc}; may this user read it, and its -wal and -shm files?") from exc
+
+
 def read_entries(path: Path) -> list[Entry]:
-    """Return all entries of a journal that another process may be writing; for inspection."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as db:
-        return [Entry(*row) for row in db.execute("SELECT seq, utc_ns, topic, payload FROM entries ORDER BY seq")]
+    """Return all entries at once, as `iter_entries` yields them."""
+    return list(iter_entries(path))
