@@ -11,9 +11,11 @@ import argparse
 import json
 import re
 import shutil
+import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -78,9 +80,10 @@ def run(args: argparse.Namespace) -> int:
     since_ns = now_ns - round(args.since * NS_PER_S)
     try:
         dataset = Dataset(draft)
-        for camera in cameras:
-            source = Source(index, camera, settings.cameras[camera].privacy_masks)
-            harvest(source, (since_ns, now_ns), (args.max, round(args.apart * NS_PER_S)), dataset)
+        with interruptions() as check:
+            for camera in cameras:
+                source = Source(index, camera, settings.cameras[camera].privacy_masks)
+                harvest(source, (since_ns, now_ns), (args.max, round(args.apart * NS_PER_S)), dataset, check)
         dataset.finish()
         if dataset.images:
             draft.rename(args.out)
@@ -89,6 +92,27 @@ def run(args: argparse.Namespace) -> int:
         shutil.rmtree(draft, ignore_errors=True)
     print(report(dataset, args.out))
     return 0 if dataset.images else 1
+
+
+@contextmanager
+def interruptions() -> Iterator[Callable[[], None]]:
+    """Give a function that raises KeyboardInterrupt after a Ctrl-C, also one that PyAV's reading has swallowed."""
+    received: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if received:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield check
+        check()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def report(dataset: Dataset, out: Path) -> str:
@@ -113,13 +137,10 @@ class Dataset:
     def add(self, image: Image, frame: StoredFrame, reason: str) -> None:
         """Add a picture with the model's boxes, unless one like it is there."""
         rows = frame.rows[(frame.rows[:, 4] >= PRELABEL_MIN_SCORE) & (frame.rows[:, 5] < len(frame.labels))]
-        fingerprint, shares = (
-            difference_hash(image),
-            rows / np.array([*(frame.width, frame.height) * 2, 1, 1], np.float32),
-        )
-        if any(
-            (fingerprint ^ other).bit_count() <= ALIKE_BITS and _covers(shares, seen) for other, seen in self._looks
-        ):
+        fingerprint = difference_hash(image)
+        shares: Rows = (rows / np.array([*(frame.width, frame.height) * 2, 1, 1])).astype(np.float32)
+        alike = (seen for other, seen in self._looks if (fingerprint ^ other).bit_count() <= ALIKE_BITS)
+        if any(_covers(shares, seen) for seen in alike):
             self.left_out["alike"] += 1
             return
         self._looks.append((fingerprint, shares))
@@ -176,7 +197,9 @@ class Source:
     masks: tuple[Polygon, ...]
 
 
-def harvest(source: Source, span: tuple[int, int], limits: tuple[int, int], dataset: Dataset) -> None:
+def harvest(
+    source: Source, span: tuple[int, int], limits: tuple[int, int], dataset: Dataset, check: Callable[[], None]
+) -> None:
     """Add the frames of one camera worth labelling; `span` in UTC ns, `limits` = (how many, ns apart)."""
     camera, path = source.camera, source.index.state_dir / "detections.db"
     if not path.is_file():
@@ -184,6 +207,7 @@ def harvest(source: Source, span: tuple[int, int], limits: tuple[int, int], data
     seen = (Seen(frame.utc_ns, frame.rows) for frame in read_frames(path, camera, *span))
     chosen = spread(candidates(seen), *limits)
     for number, candidate in enumerate(chosen, 1):
+        check()
         _show_progress(camera, number, len(chosen))
         frame = next(read_frames(path, camera, candidate.utc_ns, candidate.utc_ns + 1), None)
         if frame is None:  # retention was faster
