@@ -52,23 +52,27 @@ class Retention:
         Raises MediaError when a file cannot be deleted or the index fails.
         """
         outcome = Outcome()
-        for camera in self._index.cameras():
+        # Read once: it walks the whole index, and there may be a hundred cameras.
+        for camera, (size_bytes, _) in self._index.totals().items():
             recording = settings.recording_of(camera) if camera in settings.cameras else settings.recording
-            self._by_age(camera, recording, utc_ns, outcome)
-            self._by_bytes(camera, recording, outcome)
+            aged_bytes = self._by_age(camera, recording, utc_ns, outcome)
+            self._by_bytes(camera, recording, size_bytes - aged_bytes, outcome)
         self._by_disk(settings.recording.min_free_gb, outcome)
         return outcome
 
-    def _by_age(self, camera: str, recording: Recording, utc_ns: int, outcome: Outcome) -> None:
+    def _by_age(self, camera: str, recording: Recording, utc_ns: int, outcome: Outcome) -> int:
+        """Delete what is too old; return its bytes."""
+        deleted_bytes = 0
         limit_utc_ns = utc_ns - int(recording.retention.keep_days * NS_PER_DAY)
         for file in self._index.oldest(_ALL, camera, limit=MAX_DELETIONS):
             if file.end_utc_ns >= limit_utc_ns or outcome.more:
-                return
+                break
             self._delete(file, "age", outcome)
+            deleted_bytes += file.size_bytes
+        return deleted_bytes
 
-    def _by_bytes(self, camera: str, recording: Recording, outcome: Outcome) -> None:
+    def _by_bytes(self, camera: str, recording: Recording, size_bytes: int, outcome: Outcome) -> None:
         limit_bytes = int(recording.retention.max_gb * BYTES_PER_GB)
-        size_bytes = self._index.totals().get(camera, (0, 0))[0]
         kinds: tuple[Kind, ...]
         for kinds in (("segment",), ("clip", "snapshot")):
             for file in self._index.oldest(kinds, camera, limit=MAX_DELETIONS):

@@ -146,3 +146,24 @@ def test_a_file_that_is_gone_already_only_leaves_the_index(index: RecordingIndex
 
     assert len(outcome.deleted) == 1
     assert index.all() == []
+
+
+def test_the_index_is_summed_up_once_however_many_cameras_there_are(tmp_path: Path) -> None:
+    """A sum a camera took 11 s with 100 cameras of 2,000 segments, in the recorder's loop; one takes 0.1 s."""
+    sums = []
+
+    class Counted(RecordingIndex):
+        def totals(self) -> dict[str, tuple[int, int]]:
+            sums.append(1)
+            return super().totals()
+
+    counted = Counted(tmp_path)
+    for number in range(5):
+        for name in ("segment-a", "segment-b", "segment-c"):
+            add(counted, name, 99, camera=f"c{number}")
+
+    outcome = Retention(counted, lambda: 10**15).enforce(settings(max_gb=2), NOW_NS)
+
+    assert len(sums) == 1
+    assert sorted(file.camera for file, _ in outcome.deleted) == [f"c{number}" for number in range(5)]
+    counted.close()
