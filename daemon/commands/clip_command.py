@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from ..recording.recording_index import RecordingIndex, open_existing
 
 _AGO: Final = re.compile(r"-(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd])")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+MAX_UTC_NS: Final = 2**63 - 1  # SQLite's integers
 _TIME_HELP: Final = "2026-01-31T14:05:00Z, or -5m, -30s, -2h, -1d for so long ago, or now"
 
 
@@ -56,7 +58,21 @@ def _segments(index: RecordingIndex, args: argparse.Namespace) -> list[Path]:
     known = index.cameras()
     if args.camera not in known:
         raise MediaError(f"camera {args.camera} has no recordings; there are some of: {', '.join(known) or 'none'}")
-    return [index.state_dir / row.path for row in index.segments(args.camera, args.start, args.end)]
+    rows = index.segments(args.camera, args.start, args.end)
+    if not rows:
+        raise MediaError(
+            f"camera {args.camera} has no recording between {iso_utc(args.start)} and {iso_utc(args.end)}"
+            + _what_there_is(index, args.camera)
+        )
+    return [index.state_dir / row.path for row in rows]
+
+
+def _what_there_is(index: RecordingIndex, camera: str) -> str:
+    oldest, latest = index.segments(camera, 0, MAX_UTC_NS)[:1], index.latest_segment(camera)
+    if not oldest or latest is None:
+        return "; all that is left are clips and snapshots of events"
+    until = iso_utc(latest.end_utc_ns) if latest.complete else "now"
+    return f"; there is something from {iso_utc(oldest[0].start_utc_ns)} until {until}"
 
 
 def _argument(text: str) -> int:
@@ -75,7 +91,12 @@ def parse_time(text: str, now_utc_ns: int) -> int:
     if text == "now":
         return now_utc_ns
     if ago := _AGO.fullmatch(text):
-        return now_utc_ns - int(float(ago["number"]) * _UNIT_S[ago["unit"]] * NS_PER_S)
+        return _clamped(now_utc_ns - Decimal(ago["number"]) * _UNIT_S[ago["unit"]] * NS_PER_S)
     time = datetime.fromisoformat(text)
     time = time.replace(tzinfo=UTC) if time.tzinfo is None else time
-    return int(time.timestamp() * 1000) * (NS_PER_S // 1000)
+    return _clamped(int(time.timestamp() * 1000) * (NS_PER_S // 1000))
+
+
+def _clamped(utc_ns: int | Decimal) -> int:
+    """Return the nearest time that the index can be asked for."""
+    return int(min(max(utc_ns, 0), MAX_UTC_NS))

@@ -62,7 +62,7 @@ def test_pinned_ranges_are_kept(config: Path, tmp_path: Path) -> None:
     ("wanted", "text"),
     [
         (("yard", "-5m", "now"), "camera yard has no recordings; there are some of: gate"),
-        (("gate", "2020-01-01", "2020-01-02"), "no recording"),
+        (("gate", "2020-01-01", "2020-01-02"), "02T00:00:00.000Z; there is something from 2026-01-01T00:00:00."),
         (("gate", "now", "-5m"), "must be after"),
     ],
 )
@@ -99,6 +99,9 @@ def test_a_wrong_time_is_refused_with_an_example(
         ("2026-01-01T00:00:01.500Z", 1.5),
         ("2026-01-01T01:00:00+01:00", 0),
         ("2026-01-01 00:01", 60),
+        ("-1.5s", -1.5),
+        ("-" + "9" * 400 + "d", -START_UTC_NS // NS_PER_S),  # 1970: all there is
+        ("1960-01-01", -START_UTC_NS // NS_PER_S),
     ],
 )
 def test_times_are_iso_8601_in_utc_or_so_long_ago(text: str, seconds: float) -> None:
@@ -137,3 +140,9 @@ def test_the_doctor_says_where_it_looked_when_there_is_nothing(
 
     assert main(["doctor", "--config", str(tmp_path / "c.toml")]) == 1
     assert f"no recordings below {tmp_path / 'none'}" in capsys.readouterr().err
+
+
+def test_a_time_beyond_what_the_index_can_hold_is_the_last_that_it_can(config: Path, tmp_path: Path) -> None:
+    """`--to 9999-12-31` means: all there is."""
+    assert clip(config, tmp_path / "out.mp4", start="0001-01-01", end="9999-12-31") == 0
+    assert len(frame_numbers(tmp_path / "out.mp4")) == 40
