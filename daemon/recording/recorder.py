@@ -135,6 +135,8 @@ class Recorder:
         """Tell the cameras what events want, then make the files."""
         utc_ns, now_ns = self._child.clock.utc_ns(), self._child.clock.monotonic_ns()
         for name, camera in self._cameras.items():
+            if camera.recording.mode != "events":
+                continue  # events change nothing about what is recorded
             pre_roll_ns = int(camera.recording.pre_roll_s * NS_PER_S)
             post_roll_ns = int(camera.recording.post_roll_s * NS_PER_S)
             progress = Progress(name, pre_roll_ns, post_roll_ns, camera.written_utc_ns, utc_ns, now_ns)

@@ -63,6 +63,8 @@ def _decode(init_segment: bytes, packets: Sequence[TimedPacket], wanted: TimedPa
         try:
             for packet in [*(to_av(packet, stream, 0) for packet in packets), None]:
                 for frame in decoder.decode(packet):
+                    if frame.pts is None:
+                        continue  # a damaged stream's; nobody can say when it was
                     if best is None or abs(frame.pts - wanted.pts) <= abs(best.pts - wanted.pts):
                         best = frame
         except AV_ERRORS as exc:
