@@ -39,7 +39,8 @@ class ControlServer:
         """Answer what has been asked; never waits."""
         while True:
             try:
-                request = self.socket.recv(zmq.NOBLOCK)
+                # All parts, for an answer in the middle of a request is an error of the socket.
+                request = b"".join(self.socket.recv_multipart(zmq.NOBLOCK))
                 self.socket.send(json.dumps(self._answer(request)).encode(), zmq.NOBLOCK)
             except zmq.Again:
                 return
@@ -54,7 +55,10 @@ class ControlServer:
             command = self._commands[asked["command"]]
         except (ValueError, TypeError, KeyError, RecursionError):
             return {"ok": False, "error": f"unknown command; known are {', '.join(sorted(self._commands))}"}
-        return {"ok": True, **command()}
+        try:
+            return {"ok": True, **command()}
+        except LeptonError as exc:  # whoever asked must mend it; the daemon goes on as it was
+            return {"ok": False, "error": str(exc)}
 
 
 def ask(runtime_dir: Path, command: str, timeout_s: float = 5.0) -> Answer:
