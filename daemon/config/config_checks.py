@@ -33,7 +33,7 @@ def check_camera_url(url: str) -> str | None:
     url = url.removeprefix("file://")
     scheme = _SCHEME.match(url)
     if not scheme:
-        return None if Path(url).exists() else "no such file or folder, and no URL; URLs begin with rtsp:// or http://"
+        return _check_camera_path(Path(url))
     if scheme[1].lower() not in URL_SCHEMES:
         return f"scheme {scheme[1]}:// is not supported; allowed are {', '.join(URL_SCHEMES)} or a path"
     try:
@@ -42,6 +42,16 @@ def check_camera_url(url: str) -> str | None:
     except ValueError:
         return "this URL cannot be taken apart; is its port a number, its password percent-encoded?"
     return None if parts.hostname else "this URL names no host"
+
+
+def _check_camera_path(path: Path) -> str | None:
+    try:
+        path.stat()
+    except PermissionError:
+        return "this user may not look there; leptond runs as a user of its own"
+    except (OSError, ValueError):  # also: too long for a path, or with a zero in it
+        return "no such file or folder, and no URL; URLs begin with rtsp:// or http://"
+    return None
 
 
 def check_host_port(text: str, *, wild: bool = False) -> str | None:

@@ -262,6 +262,8 @@ def test_the_schema_describes_every_table() -> None:
         ("rtsp://h:99999/", False),
         ("udp://h", False),
         ("nothing.mp4", False),
+        ("x" * 5000, False),
+        (f"{__file__}/x", False),
     ],
 )
 def test_camera_urls_are_told_from_others(url: str, fine: bool) -> None:
