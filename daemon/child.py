@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from typing import Final
 
 import setproctitle
@@ -41,6 +42,7 @@ def main(argv: list[str]) -> int:
         for camera in child.settings.cameras.values():
             register_secret(camera.password)
         configure_logging(service.log_level, service.log_format, process=name)
+        threading.excepthook = _report_dead_thread
         child.install_signals()
         importlib.import_module(f".{ROLES[role]}", __package__).run(child)
         child.send_stats()
@@ -51,6 +53,11 @@ def main(argv: list[str]) -> int:
         log.exception("process_crashed")
         return 1
     return 0
+
+
+def _report_dead_thread(died: threading.ExceptHookArgs) -> None:
+    """Put what ended a thread into the log, where secrets are removed; its loop notices that it is gone."""
+    log.error("thread_crashed", thread=died.thread and died.thread.name, exc_info=died.exc_value)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ _NETWORK: Final = frozenset({"rtsp", "rtsps", "http", "https"})
 _LIVE_FORMATS: Final = frozenset({"rtsp", "mpjpeg", "mjpeg"})
 PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 PACE_STEP_S: Final = 0.1  # how long a paced file sleeps at most before it looks whether to stop
+JUMP_S: Final = 30.0  # further off than this, a file's clock has jumped: its rhythm begins anew
 
 
 def path_of(url: str) -> Path:
@@ -80,13 +81,7 @@ class Capture:
         self._camera, self._url = camera, url
         self._address = with_credentials(url, camera.username, camera.password)
         self._container = self._open()
-        if not self._container.streams.video:
-            self._container.close()
-            raise StreamError("protocol", "the stream has no video")
-        self.video = self._container.streams.video[0]  # by type: a server may list audio first
-        self.audio = self._container.streams.audio[0] if self._container.streams.audio else None
-        self.video.thread_type = "NONE"  # frame threads would add frames of delay
-        self.video.codec_context.thread_count = 1
+        self._choose_streams()
         self.is_live = source_of(url) == "live" and self._container.format.name.split(",")[0] in _LIVE_FORMATS
 
     def _open(self) -> Any:
@@ -100,6 +95,20 @@ class Capture:
             )
         except av.error.FFmpegError as exc:
             raise translate(exc, self._url, time.monotonic() - start_s, timeout_s) from None
+
+    def _choose_streams(self) -> None:
+        streams = self._container.streams  # by type: a server may list audio first
+        if not streams.video:
+            self._container.close()
+            raise StreamError("protocol", "the stream has no video")
+        if streams.video[0].codec_context is None:
+            self._container.close()
+            raise StreamError("decode", "no decoder for this codec")
+        self.video = streams.video[0]
+        # Sound of a codec that FFmpeg does not know is as good as none; the pictures are what counts.
+        self.audio = next((stream for stream in streams.audio if stream.codec_context is not None), None)
+        self.video.thread_type = "NONE"  # frame threads would add frames of delay
+        self.video.codec_context.thread_count = 1
 
     @property
     def info(self) -> StreamInfo:
@@ -166,8 +175,7 @@ class Capture:
         except av.error.FFmpegError:  # a raw stream without index: open it again
             self._container.close()
             self._container = self._open()
-            self.video = self._container.streams.video[0]
-            self.audio = self._container.streams.audio[0] if self.audio else None
+            self._choose_streams()
 
     def close(self) -> None:
         """Close; only from the thread that reads."""
@@ -210,6 +218,8 @@ class _Pace:
             return
         at_s = float(packet.dts * packet.time_base)
         if self._start_s is None:
+            self._start_s = time.monotonic() - at_s
+        if abs(self._start_s + at_s - time.monotonic()) > JUMP_S:
             self._start_s = time.monotonic() - at_s
         while (wait_s := self._start_s + at_s - time.monotonic()) > 0 and not self._stopping():
             time.sleep(min(wait_s, PACE_STEP_S))

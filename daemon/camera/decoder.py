@@ -64,7 +64,11 @@ class Decoder:
         if not self._begun:
             return []
         self._begun = False
-        return list(packet.decode())
+        try:
+            return list(packet.decode())
+        except av.error.FFmpegError:
+            self._damaged()
+            return []
 
     def _sound(self, frames: list[VideoFrame]) -> list[VideoFrame]:
         """Return the frames that nothing damaged stands behind.

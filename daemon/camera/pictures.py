@@ -26,18 +26,25 @@ class Pictures:
         """Look for pictures; raises StreamError when there are none that can be read."""
         self._camera = camera
         path = path_of(url)
-        self._paths = (
-            sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES) if path.is_dir() else [path]
-        )
+        try:
+            self._paths = (
+                sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES) if path.is_dir() else [path]
+            )
+        except OSError as exc:
+            raise StreamError("not_found", f"{path}: {exc.strerror}") from exc
         first = next(filter(None, map(_read, self._paths)), None)
         if first is None:
             raise StreamError("not_found", f"no readable picture at {path}")
         self.info = StreamInfo(codec="picture", width=first.width, height=first.height, fps=None, audio=None)
 
     def frames(self, stopping: Callable[[], bool]) -> Iterator[VideoFrame]:
-        """Yield the pictures, over and over when the camera loops; raises StreamError `ended` after the last."""
+        """Yield the pictures, over and over when the camera loops.
+
+        Raises StreamError: `ended` after the last one, `not_found` when none can be read any more.
+        """
         due_s = time.monotonic()
         while not stopping():
+            count = 0
             for path in self._paths:
                 while self._camera.pace == "realtime" and due_s > time.monotonic() and not stopping():
                     time.sleep(min(PACE_STEP_S, max(0.0, due_s - time.monotonic())))
@@ -45,7 +52,10 @@ class Pictures:
                 if stopping():
                     return
                 if (frame := _read(path)) is not None:
+                    count += 1
                     yield frame
+            if not count:
+                raise StreamError("not_found", "none of the pictures can be read any more")
             if not self._camera.loop:
                 break
         raise StreamError("ended", "no more pictures")

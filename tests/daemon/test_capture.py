@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.camera.capture import Capture, probe, source_of, with_credentials
+from daemon.camera.capture import Capture, _Pace, probe, source_of, with_credentials
 from daemon.camera.decoder import Decoder
 from daemon.camera.pictures import Pictures
 from daemon.config.settings import Camera
@@ -153,6 +153,33 @@ def test_a_file_is_read_once_with_every_frame(tmp_path: Path, codec: str, name: 
         assert levels(str(clip)) == list(range(20))
 
 
+def test_sound_of_an_unknown_codec_costs_no_pictures(tmp_path: Path) -> None:
+    """It is left out; a video that nobody knows is a reason code, not a crash."""
+    clip = make_clip(tmp_path / "clip.mkv", 10, audio="aac").read_bytes()
+    (tmp_path / "odd.mkv").write_bytes(clip.replace(b"A_AAC", b"A_XYZ"))
+    (tmp_path / "none.mkv").write_bytes(clip.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))
+
+    assert opened(str(tmp_path / "odd.mkv")).info.audio is None
+    assert levels(str(tmp_path / "odd.mkv")) == list(range(10))
+    assert failure(str(tmp_path / "none.mkv")).reason == "decode"
+
+
+def test_a_file_whose_clock_jumps_goes_on(tmp_path: Path) -> None:
+    """As joined recordings do: nobody sleeps through the hours between them."""
+    clip, ahead = make_clip(tmp_path / "clip.mkv", 10), 3600
+    capture = Capture(camera(str(clip), pace="realtime"), str(clip))
+    pace = _Pace(lambda: False)
+    began_s = time.monotonic()
+
+    with suppress(StreamError):
+        for number, packet in enumerate(capture._demux()):
+            if packet.dts is not None:
+                packet.dts += (number >= 5) * round(ahead / packet.time_base)
+                pace.wait_for(packet)
+
+    assert time.monotonic() - began_s < ahead / 10
+
+
 def test_a_looping_file_begins_again_and_its_time_goes_on(tmp_path: Path) -> None:
     """Nobody downstream sees time jump back; every frame of every round comes."""
     clip = make_clip(tmp_path / "clip.mp4", 10, audio="aac")
@@ -270,6 +297,18 @@ def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StreamError) as caught:
         Pictures(camera(str(tmp_path)), str(tmp_path))
     assert caught.value.reason == "not_found"
+
+
+def test_a_folder_that_empties_itself_is_an_error(tmp_path: Path) -> None:
+    """Not a loop that warns as fast as it can."""
+    _save(picture(1), tmp_path / "a.png")
+    frames = Pictures(camera(str(tmp_path), loop=True), str(tmp_path)).frames(lambda: False)
+    next(frames)
+
+    (tmp_path / "a.png").unlink()
+
+    with pytest.raises(StreamError, match="any more"):
+        next(frames)
 
 
 def _save(pixels: np.ndarray, path: Path) -> None:
