@@ -14,7 +14,7 @@ from typing import Any, Literal
 import structlog
 
 _secrets: set[str] = set()
-_URL_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE)
+_URL_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s]+@", re.IGNORECASE)
 MIN_SECRET_CHARS = 3  # shorter ones would blank out half of every line
 
 
@@ -27,7 +27,7 @@ def register_secret(secret: str) -> None:
 def redact(text: str) -> str:
     """Return `text` without registered secrets and without user and password in URLs."""
     text = _URL_USERINFO.sub(r"\g<scheme>***@", text)
-    for secret in _secrets:
+    for secret in sorted(_secrets, key=len, reverse=True):  # one may be a part of another
         text = text.replace(secret, "***")
     return text
 

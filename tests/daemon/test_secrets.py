@@ -6,7 +6,7 @@ import pytest
 
 from daemon.config.secrets import resolve
 from daemon.errors import ConfigError
-from daemon.log import redact
+from daemon.log import redact, register_secret
 
 
 def test_a_secret_comes_from_environment_credential_or_file(tmp_path: Path) -> None:
@@ -33,6 +33,15 @@ def test_a_resolved_secret_never_reaches_a_log_line() -> None:
     resolve("rtsp://admin:${env:PW}@cam/", {"PW": "tr@lala"})
 
     assert redact("it was tr@lala or tr%40lala") == "it was *** or ***"
+
+
+def test_an_at_sign_in_a_password_does_not_show_what_follows_it() -> None:
+    """The host begins after the last one; nor does a secret that is part of another show the rest of it."""
+    register_secret("hunter")
+    register_secret("hunter2-long")
+
+    assert redact("open rtsp://joe:p@ss@h/x failed") == "open rtsp://***@h/x failed"
+    assert redact("is hunter2-long") == "is ***"
 
 
 def test_a_password_that_stands_in_a_url_is_a_secret_too() -> None:
