@@ -12,7 +12,7 @@ from ..clock import iso_utc
 from ..messages import MediaOrder, MediaReady
 from ..process import Child
 from ..wire import Sender
-from .alert_schema import Alert, Passport, alert_of, encode, media_of, utc_ns_of
+from .alert_schema import Alert, Passport, Paths, alert_of, encode, media_of, utc_ns_of
 from .ledger import Ledger
 from .lifecycle import Transition
 from .orders import Orders, paths_of
@@ -28,6 +28,7 @@ class AlertDesk:
         self._ledger, self._orders = ledger, orders
         self._recorder = Sender[MediaOrder](child.endpoint("orders"), linger_ms=500)
         self._new_orders: list[MediaOrder] = []
+        self._promised: dict[str, Paths] = {}  # files of open events that were ordered
 
     @property
     def orders_pending(self) -> int:
@@ -38,7 +39,10 @@ class AlertDesk:
         """Queue an alert for each transition; `passport` is of the frame that decided, if one did."""
         for transition in transitions:
             event = transition.event
-            paths = paths_of(event.camera, event.id, event.started_utc_ns) if self._is_recorded(event.camera) else None
+            if transition.stage == "opened" and self._is_recorded(event.camera):
+                self._promised[event.id] = paths_of(event.camera, event.id, event.started_utc_ns)
+            # What the opening has named stays named, and nothing else is, however the settings change meanwhile.
+            paths = self._promised.get(event.id)
             alert = alert_of(transition, self._clock.utc_ns(), paths, passport)
             self._ledger.tell(alert, passport.detections.captured_ns if passport else None)
             self._ledger.keep(_event_key(event.id), None if transition.stage == "closed" else encode(alert))
@@ -47,6 +51,7 @@ class AlertDesk:
             if transition.stage == "opened" and paths is not None:
                 self._order(event.id, self._orders.place(event, paths))
             elif transition.stage == "closed":
+                self._promised.pop(event.id, None)
                 self._order(event.id, self._orders.finish(event.id, event.moment.utc_ns))
 
     def close_left_open(self, alert: Alert) -> None:
@@ -62,6 +67,12 @@ class AlertDesk:
         self._ledger.tell(closed)
         self._ledger.keep(_event_key(alert.event_id), None)
         self._order(alert.event_id, self._orders.finish(alert.event_id, utc_ns_of(alert.updated_utc)))
+
+    def finish_orphans(self) -> None:
+        """End the orders of events that nobody knows any more; the recorder would wait for their end for ever."""
+        for order in self._orders.all():
+            if order.end_utc_ns is None:
+                self._order(order.event_id, self._orders.finish(order.event_id, order.snapshot_utc_ns))
 
     def report(self, ready: MediaReady) -> None:
         """Tell of a file; once, for orders repeat until they are answered, so answers repeat as well."""

@@ -105,6 +105,7 @@ class Sink:
         )
         for alert in self._stored("event:", msgspec.json.Decoder(Alert).decode).values():
             self._desk.close_left_open(alert)
+        self._desk.finish_orphans()
         self._ledger.keep(_SERVICE, _RUNNING)
         self._ledger.commit()
         log.info(
@@ -224,7 +225,8 @@ class Sink:
         settings = self._child.settings
         self._detection_log.keep_days = settings.alerts.keep_detections_days
         for camera in set(self._scenes) - set(settings.cameras):
-            self._desk.tell(self._scenes.pop(camera).close("rule_removed"))
+            self._desk.tell(self._scenes.pop(camera).close("camera_removed"))
+            self._stats.set("events_open", 0, camera=camera)
         for camera in settings.cameras:
             if camera in self._scenes:
                 self._desk.tell(self._scenes[camera].reload(settings))

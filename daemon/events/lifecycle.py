@@ -16,7 +16,7 @@ from .rules import Hit, Key, Matches
 from .zones import Box
 
 Stage = Literal["opened", "updated", "closed"]
-CloseReason = Literal["left", "lost", "max_length", "camera_down", "restart", "rule_removed"]
+CloseReason = Literal["left", "lost", "max_length", "camera_down", "camera_removed", "restart", "rule_removed"]
 
 SILENCE_S: Final = 10.0  # an event whose camera brings no frame for so long is lost
 

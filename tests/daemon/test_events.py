@@ -17,7 +17,7 @@ from daemon.clock import NS_PER_S
 from daemon.config.settings import Settings
 from daemon.events.alert_schema import SCHEMA_FILE
 from daemon.events.detection_log import read_frames
-from daemon.events.journal import read_entries
+from daemon.events.journal import Journal, read_entries
 from daemon.messages import (
     CameraHealth,
     Detections,
@@ -347,10 +347,29 @@ def test_a_reload_moves_the_sockets_and_takes_cameras_in_and_out(around: Surroun
     steps = [(p["camera"], p["stage"], p["reason"]) for p in around.journal() if p["type"] == "alert"]
     assert steps == [
         ("gate", "opened", None),
-        ("gate", "closed", "rule_removed"),
+        ("gate", "closed", "camera_removed"),
         ("attic", "opened", None),
         ("attic", "closed", "restart"),
     ]
+    clips = [p["clip"] for p in around.journal() if p["type"] == "alert" and p["camera"] == "gate"]
+    assert clips[0] is not None  # it was promised and ordered, and the last alert of the event says so as well
+    assert clips[0] == clips[1]
+
+
+def test_an_event_that_cannot_be_read_any_more_keeps_no_order_open(around: Surroundings) -> None:
+    """What another version wrote; its order would have the recorder wait, and record, for ever."""
+    with around.start() as events:
+        around.see(PERSON, frames=5)
+        (opened,) = around.wait_alerts("opened", 1)
+        events.kill()
+    journal = Journal(around.state_dir / "journal.db")
+    journal.append([], {f"event:{opened['event_id']}": b"{}"})
+    journal.close()
+    with around.start() as events:
+        order = wait_for(lambda: (o := around.orders.receive()) and o.end_utc_ns and o, "the order with an end")
+        assert events.stop() == 0
+
+    assert order.event_id == opened["event_id"]
 
 
 def test_a_camera_that_is_not_recorded_has_alerts_without_paths(folder: Path) -> None:
