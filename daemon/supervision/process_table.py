@@ -3,7 +3,7 @@
 | process       | how many    | sees of the settings                          | takes over without restart  |
 |---------------|-------------|-----------------------------------------------|-----------------------------|
 | recorder      | 1           | recording, cameras without addresses          | recording, cameras          |
-| events        | 1           | alerts, rules, health, cameras w/o addresses  | rules, health, cameras, ... |
+| events        | 1           | alerts, rules, health, cameras w/o addresses  | all of that                 |
 | worker        | 1           | detector                                      | nothing                     |
 | camera <name> | 1 a camera  | its own camera, with address and password     | nothing                     |
 
@@ -89,6 +89,9 @@ def _recorder(settings: Settings) -> ProcessSpec:
     return ProcessSpec("recorder", "recorder", slice_, takes_over=frozenset({"recording", "cameras"}))
 
 
+_EVENTS_TAKE_OVER: Final = frozenset({"alerts", "rules", "health", "recording", "cameras"})
+
+
 def _events(settings: Settings) -> ProcessSpec:
     cameras = {name: _without_address(camera) for name, camera in _enabled(settings).items()}
     slice_ = Settings(
@@ -99,7 +102,7 @@ def _events(settings: Settings) -> ProcessSpec:
         rules=settings.rules,
         cameras=cameras,
     )
-    return ProcessSpec("events", "events", slice_, takes_over=frozenset({"rules", "health", "recording", "cameras"}))
+    return ProcessSpec("events", "events", slice_, takes_over=_EVENTS_TAKE_OVER)
 
 
 def _worker(settings: Settings) -> ProcessSpec:

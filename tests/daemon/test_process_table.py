@@ -62,7 +62,7 @@ def test_only_what_changed_is_touched_by_a_reload() -> None:
         (settings(), [], [], [], []),
         (settings(rules=[]), [], [], ["events"], []),
         (settings(health={"camera_down_s": 9}), [], [], ["events"], []),
-        (settings(alerts={"publish": "tcp://127.0.0.1:1"}), [], ["events"], [], []),
+        (settings(alerts={"publish": "tcp://127.0.0.1:1"}), [], [], ["events"], []),
         (settings(detector={"max_batch": 4}), [], ["worker"], [], []),
         (settings(metrics={"listen": ""}), [], [], [], []),
         (settings(recording={"segment_s": 30}), [], [], ["recorder", "events"], []),
