@@ -154,7 +154,8 @@ class Rule(Section):
     min_dwell_s: Annotated[float, Field(ge=0)] = 0.5
     """How long the object must have been there."""
     cooldown_s: Annotated[float, Field(ge=0)] = 10.0
-    """After an event's end, no new event of this rule, camera and label for so long."""
+    """After an object left or was lost, no new event of this rule, camera and label for so long; objects that are
+    there at the same time do not hold each other back."""
     severity: Literal["info", "warning", "critical"] = "warning"
 
 
