@@ -24,8 +24,9 @@ from typing import Literal
 import msgspec
 
 CameraState = Literal["seen", "no_signal", "decode_error", "frozen", "dropped", "detector_down", "disabled"]
+RecordingLevel = Literal["", "off", "up", "down"]  # off: nothing is to be recorded; "": not known yet
 Fit = Literal["letterbox", "stretch"]
-Outcome = Literal["inferred", "superseded", "stale", "slot_lost", "worker_stopping"]
+Outcome = Literal["inferred", "superseded", "stale", "slot_lost"]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
@@ -222,6 +223,7 @@ class CameraStatus(Record, frozen=True):
     record: StreamInfo | None = None
     detect: StreamInfo | None = None
     reconnects: int = 0
+    record_fault: str = ""  # why nothing comes that could be recorded: a DisconnectReason, or "not_recordable"
 
 
 class WorkerStatus(Record, frozen=True):
@@ -257,6 +259,9 @@ class CameraHealth(Record, frozen=True):
     state: CameraState
     reason: str
     since_utc_ns: int
+    recording: RecordingLevel = ""
+    recording_reason: str = ""
+    recording_since_utc_ns: int = 0
 
 
 class HealthReport(Record, frozen=True):

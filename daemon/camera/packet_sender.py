@@ -37,6 +37,11 @@ class PacketSender:
         self._index: dict[int, int] = {}  # of the container's stream -> of the header's
         self._to_keyframe = True
 
+    @property
+    def is_recordable(self) -> bool:
+        """Whether the connection's video is one that MP4 can hold."""
+        return self._start is not None
+
     def begin(self, video: Any, audio: Any | None) -> None:
         """Announce a new connection's streams; what MP4 cannot hold is left out with a warning."""
         self._stream_id += 1

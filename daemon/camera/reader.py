@@ -184,6 +184,7 @@ class Reader:
             record=self._info(self._threads[0]) if self._threads[0].is_recording else None,
             detect=self._info(self._detect),
             reconnects=sum(max(0, thread.view.connections - 1) for thread in self._threads),
+            record_fault=self._threads[0].record_fault(now_ns),
         )
 
     @staticmethod

@@ -19,6 +19,7 @@ from ..config.settings import Camera
 from ..errors import StreamError
 from ..messages import StreamInfo
 from .backoff import Backoff
+from .camera_state import STUCK_NS
 from .capture import Capture, source_of
 from .decoder import Decoder
 from .letterbox import LumaView
@@ -47,6 +48,7 @@ class StreamView:
     connections: int = 0
     reason: str = ""  # of the last disconnect
     info: StreamInfo | None = None
+    recordable: bool = True
 
 
 class StreamThread(threading.Thread):
@@ -71,6 +73,17 @@ class StreamThread(threading.Thread):
         self._packets: PacketSender | None = None
         # A thread begins with an empty context: without this its lines would not say which camera.
         self._log_keys = structlog.contextvars.get_contextvars() | {"stream": self.name}
+
+    def record_fault(self, now_ns: int) -> str:
+        """Return why nothing comes that could be recorded, "" when it comes or none is wanted."""
+        view = self.view
+        if not self.is_recording:
+            return ""
+        if not view.connected:
+            return view.reason or "timeout"
+        if not view.recordable:
+            return "not_recordable"
+        return "timeout" if now_ns - view.packet_ns > STUCK_NS else ""
 
     def run(self) -> None:
         """Connect, read, wait, and again, until stopped or a file is over for good."""
@@ -136,6 +149,7 @@ class StreamThread(threading.Thread):
     def _read_stream(self, capture: Capture) -> None:
         if self._packets is not None:
             self._packets.begin(capture.video, capture.audio)
+            self.view.recordable = self._packets.is_recordable
         decoder = Decoder(capture.video, self._clock.monotonic_ns())
         for packet in capture.packets(self._is_stopping):
             now_ns = self._clock.monotonic_ns()

@@ -81,7 +81,15 @@ class Health(Message, frozen=True, kw_only=True, tag="health"):
 
     utc: Utc
     kind: Literal[
-        "camera.down", "camera.up", "detector.down", "detector.up", "started", "stopped", "rule.unknown_label"
+        "camera.down",
+        "camera.up",
+        "recording.down",
+        "recording.up",
+        "detector.down",
+        "detector.up",
+        "started",
+        "stopped",
+        "rule.unknown_label",
     ]
     severity: Severity
     camera: str | None = None

@@ -12,7 +12,10 @@ Every camera-second goes to exactly one state, the first of these that holds:
 | dropped       | its reader says so: pictures come, and none gets through the detector          |
 | seen          | pictures come and go through the detector                                      |
 
+No reader says `frozen` yet.
 A camera is down after `camera_down_s` without a picture; a detector that is down takes no camera down with it.
+A camera of which pictures come, but for `camera_down_s` nothing that could be recorded, has its recording down: its
+main stream may be dead while detection goes on with the sub stream. While the camera itself is down, that says it all.
 The report is a level, repeated each second; who wants edges compares it with what was last.
 """
 
@@ -24,7 +27,7 @@ from typing import Final
 
 from ..clock import NS_PER_S
 from ..config.settings import Camera, Settings
-from ..messages import CameraHealth, CameraState, CameraStatus, HealthReport
+from ..messages import CameraHealth, CameraState, CameraStatus, HealthReport, RecordingLevel
 
 # So long may a start take before anything is called down: neither a camera that connects in its sixth second nor a
 # model that loads is worth an alert at every start of the daemon.
@@ -54,6 +57,10 @@ class _CameraHealth:
         self.picture_ns = now_ns
         self.picture_utc_ns = utc_ns
         self.had_picture = False
+        self.recording: RecordingLevel = ""
+        self.recording_reason = ""
+        self.recording_since_utc_ns = utc_ns
+        self.recorded_ns, self.recorded_utc_ns = now_ns, utc_ns
 
     def set_state(self, state: CameraState, reason: str, utc_ns: int) -> None:
         if (state, reason) != (self.state, self.reason):
@@ -67,6 +74,23 @@ class _CameraHealth:
         patience_s = down_s if self.had_picture else max(down_s, CAMERA_GRACE_S)
         if now_ns - self.picture_ns > patience_s * NS_PER_S:
             self._set_up(up=False, since_utc_ns=self.picture_utc_ns)
+
+    def judge_recording(self, fault: str, now_ns: int, utc_ns: int, down_s: float) -> None:
+        """Take in what the reader says of its record stream; only while the camera is up."""
+        if not fault:
+            self.recorded_ns, self.recorded_utc_ns = now_ns, utc_ns
+            self._set_recording("up", "", utc_ns)
+        elif now_ns - self.recorded_ns > down_s * NS_PER_S:
+            self._set_recording("down", fault, self.recorded_utc_ns)
+
+    def forgive_recording(self, now_ns: int, utc_ns: int) -> None:
+        """Begin to be patient anew."""
+        self.recorded_ns, self.recorded_utc_ns = now_ns, utc_ns
+
+    def _set_recording(self, level: RecordingLevel, reason: str, since_utc_ns: int) -> None:
+        if level != self.recording:
+            self.recording, self.recording_since_utc_ns = level, since_utc_ns
+        self.recording_reason = reason
 
     def _set_up(self, *, up: bool, since_utc_ns: int) -> None:
         if up != self.up:
@@ -108,6 +132,7 @@ class Health:
                 health.judge(now_ns, utc_ns, self._settings.health.camera_down_s)
             else:
                 health.up = None
+            self._judge_recording(name, health, readers.get(name), now_ns, utc_ns)
         enabled = [health for name, health in self._cameras.items() if self._settings.cameras[name].enabled]
         self._all_judged_once = self._all_judged_once or all(health.up is not None for health in enabled)
 
@@ -121,7 +146,14 @@ class Health:
             return None
         known = tuple(
             CameraHealth(
-                camera=name, up=health.up, state=health.state, reason=health.reason, since_utc_ns=health.up_since_utc_ns
+                camera=name,
+                up=health.up,
+                state=health.state,
+                reason=health.reason,
+                since_utc_ns=health.up_since_utc_ns,
+                recording=health.recording,
+                recording_reason=health.recording_reason,
+                recording_since_utc_ns=health.recording_since_utc_ns,
             )
             for name, health in self._cameras.items()
             if health.up is not None
@@ -138,9 +170,24 @@ class Health:
         health = self._cameras[camera]
         return health.state, health.reason, health.since_utc_ns, health.up
 
+    def recording(self, camera: str) -> tuple[RecordingLevel, str]:
+        """Return whether what is to be recorded comes, and why not."""
+        health = self._cameras[camera]
+        return health.recording, health.recording_reason
+
     def seconds(self, camera: str) -> dict[str, float]:
         """Return state → seconds since the start; they add up to the time that the camera is in the configuration."""
         return dict(self._cameras[camera].seconds)
+
+    def _judge_recording(
+        self, name: str, health: _CameraHealth, said: CameraStatus | None, now_ns: int, utc_ns: int
+    ) -> None:
+        if not self._settings.cameras[name].enabled or self._settings.recording_of(name).mode == "off":
+            health.recording = "off"
+        elif said is None or health.state not in _PICTURES_COME:
+            health.forgive_recording(now_ns, utc_ns)
+        else:
+            health.judge_recording(said.record_fault, now_ns, utc_ns, self._settings.health.camera_down_s)
 
     def _judge_detector(self, now_ns: int, utc_ns: int, detector: DetectorNow) -> None:
         if detector.alive:

@@ -172,6 +172,9 @@ class Reporter:
             state, reason, _, up = self.health.state(name)
             if up is False:
                 problems.append(f"camera {name} is down: {state}" + (f" ({reason})" if reason else ""))
+            recording, reason = self.health.recording(name)
+            if up and recording == "down":
+                problems.append(f"camera {name} is not recorded: {reason}; detection goes on")
         return problems
 
     def _camera_status(self, name: str, pids: dict[str, int], now_s: float) -> CameraStatus | None:

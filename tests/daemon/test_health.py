@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from daemon.clock import NS_PER_S
@@ -135,6 +136,34 @@ def test_a_dead_detector_takes_no_camera_down() -> None:
     assert world.up is True
     assert (report.detector_up, report.detector_reason) == (False, "killed")
     assert report.detector_since_utc_ns == UTC_NS + 10 * NS_PER_S
+
+
+def test_a_record_stream_that_is_dead_while_the_camera_is_seen_is_said() -> None:
+    """After the patience that pictures have; while the camera itself is down that says it all."""
+    world, dead = World(), msgspec.structs.replace(SEEN, record_fault="timeout")
+    world.live(10)
+    assert world.health.recording("gate") == ("up", "")
+
+    world.live(5, dead)
+    assert world.health.recording("gate") == ("up", "")
+    world.live(1, dead)
+    (gate,) = world.report().cameras
+    assert (gate.up, gate.recording, gate.recording_reason) == (True, "down", "timeout")
+    assert gate.recording_since_utc_ns == UTC_NS + 10 * NS_PER_S
+
+    world.live(20, status("no_signal", "timeout"))
+    assert world.health.recording("gate")[0] == "down"
+    world.live(1)
+    assert world.health.recording("gate") == ("up", "")
+
+
+def test_a_camera_that_is_not_to_be_recorded_has_no_recording_down() -> None:
+    """Mode off is no fault."""
+    world = World(recording={"mode": "off"})
+
+    world.live(30)
+
+    assert world.health.recording("gate")[0] == "off"
 
 
 def test_a_quick_restart_of_the_worker_is_no_edge() -> None:

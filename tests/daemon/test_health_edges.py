@@ -3,7 +3,7 @@
 import pytest
 
 from daemon.events.health_edges import DETECTOR, DOWN, UP, edges, forgotten
-from daemon.messages import CameraHealth, CameraState, HealthReport
+from daemon.messages import CameraHealth, CameraState, HealthReport, RecordingLevel
 
 
 def report(*cameras: tuple[str, bool, CameraState], detector_up: bool = True) -> HealthReport:
@@ -40,6 +40,44 @@ def test_a_camera_is_told_of_when_it_changes(told: dict, up: bool, state: Camera
 
 
 @pytest.mark.parametrize(
+    ("told", "level", "kinds", "left"),
+    [
+        (None, "up", [], []),
+        (None, "", [], []),
+        (None, "down", ["recording.down"], []),
+        (DOWN, "down", [], []),
+        (DOWN, "", [], []),
+        (DOWN, "up", ["recording.up"], []),
+        (UP, "down", ["recording.down"], []),
+        (DOWN, "off", [], ["recording.gate"]),
+    ],
+)
+def test_a_recording_is_told_of_when_it_fails_and_when_it_works_again(
+    told: bytes | None, level: RecordingLevel, kinds: list[str], left: list[str]
+) -> None:
+    """That it works is news only after it did not; one that is switched off begins anew."""
+    before = {"camera.gate": UP, DETECTOR: UP} | ({"recording.gate": told} if told else {})
+    gate = CameraHealth(
+        camera="gate",
+        up=True,
+        state="seen",
+        reason="",
+        since_utc_ns=10**18,
+        recording=level,
+        recording_reason="timeout",
+        recording_since_utc_ns=10**18,
+    )
+    now = HealthReport(cameras=(gate,), detector_up=True, detector_reason="", detector_since_utc_ns=0)
+
+    found = edges(now, before, 0)
+
+    assert [edge.message.kind for edge in found] == kinds
+    assert [(edge.subject, edge.level) for edge in found] == [("recording.gate", level.encode()) for _ in kinds]
+    assert [edge.message.severity for edge in found] == ["critical" if k.endswith("down") else "info" for k in kinds]
+    assert forgotten(now, before) == left
+
+
+@pytest.mark.parametrize(
     ("told", "up", "kinds"),
     [({}, True, ["detector.up"]), ({DETECTOR: UP}, False, ["detector.down"]), ({DETECTOR: DOWN}, False, [])],
 )
@@ -54,5 +92,6 @@ def test_the_detector_is_told_of_when_it_changes(told: dict, up: bool, kinds: li
 def test_a_camera_that_is_gone_or_switched_off_begins_anew() -> None:
     """Other subjects of health stay."""
     told = {"camera.gate": DOWN, "camera.yard": UP, "camera.old": UP, DETECTOR: UP, "rule.unknown_label": b"x"}
+    told |= {"recording.gate": DOWN}
 
     assert forgotten(report(("gate", True, "seen"), ("yard", False, "disabled")), told) == ["camera.yard", "camera.old"]

@@ -258,6 +258,15 @@ def test_main_stream_is_recorded_and_sub_stream_detected(peers: Peers, clip: Pat
     assert [i.codec for i in (peers.camera.record, peers.camera.detect) if i] == ["h264", "hevc"]
 
 
+def test_a_dead_main_stream_is_said_while_the_sub_stream_is_seen(peers: Peers, clip: Path) -> None:
+    """Detection goes on, and the status says why nothing is recorded."""
+    with reader(peers, f"rtsp://127.0.0.1:{free_port()}/main", detect_url=str(clip)):
+        peers.until(
+            lambda: peers.camera and (peers.camera.state, peers.camera.record_fault) == ("seen", "refused"),
+            "the fault of the record stream",
+        )
+
+
 def test_a_camera_that_dies_and_comes_back_is_seen_again(peers: Peers, clip: Path) -> None:
     """The same process reconnects; a new connection is a new stream for the recorder."""
     simulator = Simulator({"gate": clip}).start()
