@@ -158,6 +158,10 @@ class Rule(Section):
     there at the same time do not hold each other back."""
     severity: Literal["info", "warning", "critical"] = "warning"
 
+    def looks_at(self, camera: str) -> bool:
+        """Return whether this rule is about `camera`."""
+        return "*" in self.cameras or camera in self.cameras
+
 
 class Health(Section):
     """When a camera counts as down."""

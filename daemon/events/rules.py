@@ -65,7 +65,7 @@ class RuleSet:
 
     def replace(self, camera: str, rules: Sequence[Rule], zones: Mapping[str, Sequence[Point]]) -> None:
         """Go on with other rules; who was present to a rule that keeps its name stays so."""
-        self.rules = [rule for rule in rules if ANY in rule.cameras or camera in rule.cameras]
+        self.rules = [rule for rule in rules if rule.looks_at(camera)]
         self.zones = zones
         names = {rule.name for rule in self.rules}
         self._present = {key: presence for key, presence in self._present.items() if key[0] in names}

@@ -22,7 +22,8 @@ from .segment_reader import SegmentReader
 from .segments import SegmentNote, SegmentWriter, StreamHeader, read_header, segment_path
 from .timeline import TimedPacket, Timeline
 
-# An order comes some time after its event began: the rule's dwell, detection and the order's own way.
+# An order comes some time after its event began: besides the rule's dwell, detection, a cooldown of the usual length,
+# and the order's own way.
 ORDER_DELAY_NS: Final = 15 * NS_PER_S
 RING_BYTES: Final = 64 * 2**20
 RETRY_NS: Final = 5 * NS_PER_S  # after a disk refused a segment
@@ -33,13 +34,16 @@ log = structlog.get_logger()
 class CameraRecorder:
     """What the recorder holds of one camera."""
 
-    def __init__(self, camera: str, recording: Recording, index: RecordingIndex, stats: Stats) -> None:
+    def __init__(
+        self, camera: str, recording: Recording, index: RecordingIndex, stats: Stats, *, dwell_s: float = 0.0
+    ) -> None:
+        """`dwell_s` is the longest of the camera's rules: their events begin so long before anybody knows of them."""
         self.camera = camera
         self.recording = recording
         self.paused = False  # the disk is full
         self.header: StreamHeader | None = None
         self.written_utc_ns = 0  # arrival of the last packet written
-        self.ring = PacketRing(_ring_span_ns(recording), RING_BYTES)
+        self.ring = PacketRing(_ring_span_ns(recording, dwell_s), RING_BYTES)
         self._index = index
         self._stats = stats
         self._timeline = Timeline(0)
@@ -61,10 +65,10 @@ class CameraRecorder:
         """UTC before which everything is in the open segment's file; 0 when none is open."""
         return self._writer.durable_utc_ns if self._writer else 0
 
-    def apply(self, recording: Recording) -> None:
+    def apply(self, recording: Recording, *, dwell_s: float = 0.0) -> None:
         """Take over changed settings; an open segment goes on when it is still wanted."""
         self.recording = recording
-        self.ring.span_ns = _ring_span_ns(recording)
+        self.ring.span_ns = _ring_span_ns(recording, dwell_s)
         if recording.mode == "off":
             self.close()
             self.ring.clear()
@@ -262,6 +266,7 @@ class CameraRecorder:
         self._stats.count("packets_dropped", camera=self.camera, reason=reason, by=by)
 
 
-def _ring_span_ns(recording: Recording) -> int:
-    pre_roll_ns = int(recording.pre_roll_s * NS_PER_S) if recording.mode == "events" else 0
-    return pre_roll_ns + ORDER_DELAY_NS
+def _ring_span_ns(recording: Recording, dwell_s: float) -> int:
+    """Return how far back an event's recording may begin; other modes want the ring for snapshots only."""
+    begins_s = recording.pre_roll_s + dwell_s if recording.mode == "events" else 0.0
+    return int(begins_s * NS_PER_S) + ORDER_DELAY_NS

@@ -151,11 +151,12 @@ class Recorder:
             if name not in settings.cameras or not settings.cameras[name].enabled:
                 self._cameras.pop(name).close()
         for name, camera in settings.cameras.items():
+            recording = settings.recording_of(name)
+            dwell_s = max((rule.min_dwell_s for rule in settings.rules if rule.looks_at(name)), default=0.0)
             if name in self._cameras:
-                self._cameras[name].apply(settings.recording_of(name))
+                self._cameras[name].apply(recording, dwell_s=dwell_s)
             elif camera.enabled:
-                recording = settings.recording_of(name)
-                self._cameras[name] = CameraRecorder(name, recording, self._index, self._child.stats)
+                self._cameras[name] = CameraRecorder(name, recording, self._index, self._child.stats, dwell_s=dwell_s)
                 self._cameras[name].pause(self._disk_full)
         self._retention_due_ns = 0
 

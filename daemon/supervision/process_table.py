@@ -2,7 +2,7 @@
 
 | process       | how many    | sees of the settings                          | takes over without restart  |
 |---------------|-------------|-----------------------------------------------|-----------------------------|
-| recorder      | 1           | recording, cameras without addresses          | recording, cameras          |
+| recorder      | 1           | recording, rules, cameras without addresses   | all of that                 |
 | events        | 1           | alerts, rules, health, cameras w/o addresses  | all of that                 |
 | worker        | 1           | detector                                      | nothing                     |
 | camera <name> | 1 a camera  | its own camera, with address and password     | nothing                     |
@@ -85,8 +85,8 @@ def _changed_sections(old: ProcessSpec, new: ProcessSpec) -> frozenset[str]:
 
 def _recorder(settings: Settings) -> ProcessSpec:
     cameras = {name: _without_address(camera) for name, camera in _enabled(settings).items()}
-    slice_ = Settings(service=settings.service, recording=settings.recording, cameras=cameras)
-    return ProcessSpec("recorder", "recorder", slice_, takes_over=frozenset({"recording", "cameras"}))
+    slice_ = Settings(service=settings.service, recording=settings.recording, rules=settings.rules, cameras=cameras)
+    return ProcessSpec("recorder", "recorder", slice_, takes_over=frozenset({"recording", "rules", "cameras"}))
 
 
 _EVENTS_TAKE_OVER: Final = frozenset({"alerts", "rules", "health", "recording", "cameras"})

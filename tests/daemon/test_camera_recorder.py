@@ -17,7 +17,7 @@ from daemon.recording.recording_check import disagreements
 from daemon.recording.recording_index import MediaFile, RecordingIndex
 from daemon.stats import Stats
 
-from .recording_material import START_UTC_NS, encoded, frame_numbers, hello, packets_of
+from .recording_material import FPS, START_UTC_NS, encoded, frame_numbers, hello, packets_of
 
 CLIP = encoded(seconds=6, audio=False)
 
@@ -25,11 +25,11 @@ CLIP = encoded(seconds=6, audio=False)
 class Bench:
     """A camera's recorder whose packets arrive at START_UTC_NS plus their time."""
 
-    def __init__(self, state_dir: Path, mode: RecordMode, segment_s: float = 60) -> None:
+    def __init__(self, state_dir: Path, mode: RecordMode, segment_s: float = 60, dwell_s: float = 0) -> None:
         self.index = RecordingIndex(state_dir)
         self.stats = Stats()
         recording = Recording(mode=mode, segment_s=segment_s, pre_roll_s=1)
-        self.recorder = CameraRecorder("gate", recording, self.index, self.stats)
+        self.recorder = CameraRecorder("gate", recording, self.index, self.stats, dwell_s=dwell_s)
         self.packets = packets_of(CLIP)
 
     def feed(self, from_s: float = 0, to_s: float = 99) -> None:
@@ -89,6 +89,23 @@ def test_events_mode_writes_from_the_pre_roll_until_nothing_is_wanted(events: Be
     events.feed(4, 6)
 
     assert events.numbers() == [list(range(10, 40))]
+
+
+@pytest.mark.parametrize(("dwell_s", "first"), [(0.0, 40), (45.0, 0)])
+def test_the_pre_roll_reaches_back_over_the_dwell_of_the_rules(
+    tmp_path: Path, benches: list[Bench], dwell_s: float, first: int
+) -> None:
+    """Who loiters for 45 s is told of 45 s after he came; a slow camera, a frame a second."""
+    bench = Bench(tmp_path, "events", dwell_s=dwell_s)
+    benches.append(bench)
+    bench.recorder.start_stream(hello(CLIP))
+    for packet in bench.packets:
+        bench.recorder.take(packet, START_UTC_NS + packet.received_ns * FPS)
+
+    bench.recorder.want(at(5))
+
+    bench.recorder.want(None)
+    assert bench.numbers() == [list(range(first, 60))]
 
 
 def test_an_event_that_overlaps_another_gets_its_own_pre_roll(events: Bench) -> None:

@@ -60,7 +60,7 @@ def test_only_what_changed_is_touched_by_a_reload() -> None:
     polygon = [[0, 0], [1, 0], [0, 1]]
     cases = [
         (settings(), [], [], [], []),
-        (settings(rules=[]), [], [], ["events"], []),
+        (settings(rules=[]), [], [], ["recorder", "events"], []),
         (settings(health={"camera_down_s": 9}), [], [], ["events"], []),
         (settings(alerts={"publish": "tcp://127.0.0.1:1"}), [], [], ["events"], []),
         (settings(detector={"max_batch": 4}), [], ["worker"], [], []),
