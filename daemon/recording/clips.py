@@ -6,9 +6,7 @@ connection join to the tick; between connections the clip keeps the gap, as it w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +18,7 @@ from ..errors import MediaError
 from .segment_reader import SegmentReader
 from .segments import AV_ERRORS, SegmentNote, add_streams, to_av
 from .timeline import TimedPacket
+from .whole_file import whole_file
 
 CLIP_OPTIONS: Final = {"movflags": "faststart", "avoid_negative_ts": "disabled"}
 TICK_NS: Final = NS_PER_MS  # times read back from a file are rounded to its ticks
@@ -43,14 +42,10 @@ def cut_clip(segments: Sequence[Path], from_utc_ns: int, to_utc_ns: int, path: P
     Raises MediaError when nothing lies in the range or the file cannot be written.
     """
     readers = _readable(segments, from_utc_ns)
-    draft = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            stack.callback(draft.unlink, missing_ok=True)
+        with whole_file(path) as draft:
             start_utc_ns, end_utc_ns = _write(readers, from_utc_ns, to_utc_ns, draft)
             size_bytes = draft.stat().st_size
-            os.replace(draft, path)  # noqa: PTH105 - the word says that an older one goes
     except AV_ERRORS as exc:
         raise MediaError(f"clip {path} cannot be written: {exc}") from exc
     return Clip(path, start_utc_ns, end_utc_ns, size_bytes, readers[0].codec)

@@ -245,7 +245,10 @@ def _of_segments(segments: list[Path], utc_ns: int) -> tuple[bytes, list[TimedPa
     """
     best: tuple[bytes, list[TimedPacket]] | None = None
     for segment in segments:
-        reader = SegmentReader(segment)
+        try:
+            reader = SegmentReader(segment)
+        except MediaError:
+            continue  # retention was faster
         if best and reader.note.start_utc_ns > utc_ns:
             break
         best = (

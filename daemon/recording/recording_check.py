@@ -105,6 +105,11 @@ def _check_row(index: RecordingIndex, row: MediaFile, repairs: Repairs) -> None:
         index.remove(row.path)
         repairs.rows_removed += 1
         return
+    if size_bytes == 0 and row.kind != "segment":
+        file.unlink(missing_ok=True)  # a power cut left the name, and nothing behind it
+        index.remove(row.path)
+        repairs.rows_removed += 1
+        return
     if row.complete and size_bytes == row.size_bytes:
         return
     if row.kind == "segment":

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +15,7 @@ from ..config.settings import Polygon
 from ..errors import MediaError
 from .segments import AV_ERRORS, read_header, template_streams, to_av
 from .timeline import TimedPacket
+from .whole_file import whole_file
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]  # [height, width, 3] BGR
 JPEG_QUALITY: Final = 90
@@ -49,7 +48,10 @@ def decode_nearest(init_segment: bytes, packets: Sequence[TimedPacket], utc_ns: 
     # What is decoded before the wanted packet is all that its frame can depend on.
     needed = [packet for packet in video[first:] if packet.time_ns <= wanted.time_ns]
     frame = _decode(init_segment, needed, wanted)
-    image: Image = frame.to_ndarray(format="bgr24")
+    try:
+        image: Image = frame.to_ndarray(format="bgr24")
+    except AV_ERRORS as exc:
+        raise MediaError(f"the snapshot's frame, {frame.format.name}, cannot be turned into BGR: {exc}") from exc
     return image
 
 
@@ -126,16 +128,15 @@ def save_jpeg(image: Image, path: Path) -> int:
 
     Raises MediaError when the disk does not take it.
     """
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    try:
+        done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    except cv2.error as exc:
+        raise MediaError(f"snapshot {path} cannot be encoded: {exc}") from exc
     if not done:
         raise MediaError(f"snapshot {path} cannot be encoded")
-    draft = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            stack.callback(draft.unlink, missing_ok=True)
+        with whole_file(path) as draft:
             draft.write_bytes(data.tobytes())
-            os.replace(draft, path)  # noqa: PTH105 - the word says that an older one goes
     except OSError as exc:
         raise MediaError(f"snapshot {path} cannot be written: {exc}") from exc
     return int(data.size)

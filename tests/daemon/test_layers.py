@@ -20,7 +20,7 @@ LAYERS: dict[str, int] = {
             """
             wire ring heartbeat known_answer runner stream_errors capture decoder pictures letterbox
             frame_sender packet_sender streamheader model segments fragments segment_reader clips
-            snapshot retention journal detection_log publisher ledger recording_index recording_check
+            snapshot whole_file retention journal detection_log publisher ledger recording_index recording_check
             sdnotify
             """,
             "process",

@@ -201,3 +201,16 @@ def test_what_sqlite_says_becomes_our_error(index: RecordingIndex, tmp_path: Pat
         index.all()
     with pytest.raises(MediaError, match="no recordings below"):
         open_existing(tmp_path / "elsewhere")
+
+
+def test_a_clip_that_a_power_cut_emptied_is_no_clip(index: RecordingIndex, tmp_path: Path) -> None:
+    """Its name was on disk before its bytes: neither file nor row stays."""
+    name = "media/gate/2026/01/01/e.mp4"
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).touch()
+    index.put(MediaFile(name, "clip", "gate", 0, 10, 5000, "h264", True))
+
+    assert reconcile(index, lambda: None).rows_removed == 1
+
+    assert index.get(name) is None
+    assert not (tmp_path / name).exists()

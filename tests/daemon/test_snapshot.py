@@ -109,3 +109,9 @@ def test_a_jpeg_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(MediaError, match=r"a\.jpg"):
         save_jpeg(grey(64, 48), tmp_path / "file" / "a.jpg")
+
+
+def test_a_picture_that_jpeg_cannot_hold_is_an_error_of_its_snapshot_alone(tmp_path: Path) -> None:
+    """Anything else would end the recorder, again and again, for the order is repeated."""
+    with pytest.raises(MediaError, match=r"a\.jpg cannot be encoded"):
+        save_jpeg(grey(70_000, 2), tmp_path / "a.jpg")
