@@ -138,12 +138,15 @@ class DetectionLog:
 
     def _write(self) -> None:
         """Write in the thread; reopen after each failure, so that a disk that recovers is used again."""
+        told = ""
         while True:
             try:
                 with closing(_open(self.path)) as db:
                     self._write_on(db)
             except (sqlite3.Error, OSError) as exc:
-                log.error("detection_log_failed", path=str(self.path), error=str(exc), remedy="free or move the file")  # noqa: TRY400
+                if told != str(exc):  # it is tried each second; `dropped` grows meanwhile
+                    told = str(exc)
+                    log.error("detection_log_failed", path=str(self.path), error=told, remedy="free or move the file")  # noqa: TRY400
                 batches = self._queue.get()
                 if batches is None:
                     return

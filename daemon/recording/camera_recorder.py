@@ -171,7 +171,8 @@ class CameraRecorder:
         """Write a packet that is in the ring already, when it is wanted."""
         starts_gop = packet.is_video and packet.is_keyframe
         if self._writer is None and (self.paused or packet.utc_ns < self._retry_utc_ns):
-            self._drop("disk_full" if self.paused else "disk_refused")
+            if self.recording.mode == "continuous" or self._wanted_from_utc_ns is not None:
+                self._drop("disk_full" if self.paused else "disk_refused")
             return
         if self._writer and starts_gop and self._writer.seconds(packet) >= self.recording.segment_s:
             self.close()
