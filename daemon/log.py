@@ -64,7 +64,7 @@ def configure_logging(level: str, format_: Literal["auto", "json", "text"], **bo
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # a line in one write: children share it
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.clear_contextvars()
