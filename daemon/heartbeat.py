@@ -1,4 +1,4 @@
-"""A lock-free shared double that a child's own main loop stamps and the supervisor reads.
+"""A lock-free shared double that a child's own main loop stamps and the supervisor reads; beside it, who that is.
 
 Anonymous memory (memfd): nothing stays behind when its owners die, and a killed child cannot poison it, for there is
 no lock. Eight aligned bytes are written in one store on every platform that we run on.
@@ -22,13 +22,20 @@ class Heartbeat:
         self.fd = fd
         self._map = mmap.mmap(fd, _SIZE_BYTES)
         self._value = np.frombuffer(self._map, dtype=np.float64, count=1)
+        self._watcher = np.frombuffer(self._map, dtype=np.int64, count=1, offset=8)
 
     @classmethod
     def create(cls, name: str) -> Heartbeat:
         """Make the memory for a child; its fd is to be inherited."""
         fd = os.memfd_create(f"leptond-heartbeat-{name}", 0)
         os.ftruncate(fd, _SIZE_BYTES)
-        return cls(fd)
+        heartbeat = cls(fd)
+        heartbeat._watcher[0] = os.getpid()
+        return heartbeat
+
+    def watcher_pid(self) -> int:
+        """Return the process that made the memory: the parent, also for a child that it did not live to see start."""
+        return int(self._watcher[0])
 
     def stamp(self, monotonic_s: float) -> None:
         """Say "I am alive at this second"."""
@@ -40,6 +47,6 @@ class Heartbeat:
 
     def close(self) -> None:
         """Give the memory back."""
-        del self._value
+        del self._value, self._watcher
         self._map.close()
         os.close(self.fd)

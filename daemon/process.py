@@ -2,7 +2,8 @@
 
 A child's loop reads `while child.beat(): ...` and must come round at least every `LOOP_S`. Signal handlers only set
 plain attributes. A child whose parent is gone ends by itself: the kernel is asked to say so, and the loop looks too,
-for the parent may have died before the kernel was asked.
+for the parent may have died before the kernel was asked. Until the first round of the loop there is nothing to drain,
+so SIGTERM ends the process at once, even while it loads a model.
 What does not belong here: what any one role does.
 """
 
@@ -15,6 +16,7 @@ from types import FrameType
 from typing import Final
 
 import structlog
+from pydantic import ValidationError
 
 from .clock import NS_PER_S, Clock, SystemClock
 from .config.settings import Settings
@@ -45,10 +47,11 @@ class Child:
         self.settings = read_settings(settings_fd)
         self.stats = Stats()
         self.stopping = False
+        self._has_begun = False
         self._settings_fd = settings_fd
         self._reload_asked = False
         self._heartbeat = heartbeat
-        self._parent = os.getppid()
+        self._parent = heartbeat.watcher_pid()  # not getppid(): it may have died while we started
         self._next_stats_ns = 0
         self._sender: Sender[ProcessStats] = Sender(self.endpoint("stats"), high_water=10, linger_ms=100)
 
@@ -57,14 +60,16 @@ class Child:
         return ipc(self.settings.service.runtime_dir, plane)
 
     def install_signals(self) -> None:
-        """Take SIGTERM as "drain and end", SIGHUP as "read your settings again"; leave SIGINT to the supervisor."""
-        signal.signal(signal.SIGTERM, self._on_term)
+        """Take SIGHUP as "read your settings again"; leave SIGINT to the supervisor. SIGTERM: see `beat`."""
         signal.signal(signal.SIGHUP, self._on_hup)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     def beat(self) -> bool:
         """Stamp the heartbeat, send stats when they are due; return False when the process is to end."""
+        if not self._has_begun:
+            signal.signal(signal.SIGTERM, self._on_term)  # from now on there is something to drain
+            self._has_begun = True
         now_ns = self.clock.monotonic_ns()
         self._heartbeat.stamp(now_ns / NS_PER_S)
         if now_ns >= self._next_stats_ns:
@@ -83,7 +88,10 @@ class Child:
         if not self._reload_asked:
             return False
         self._reload_asked = False
-        self.settings = read_settings(self._settings_fd)
+        try:
+            self.settings = read_settings(self._settings_fd)
+        except ValidationError:
+            return False  # the supervisor is writing the next ones just now, and says so when it has
         log.info("settings_reloaded")
         return True
 

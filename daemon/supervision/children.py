@@ -30,12 +30,17 @@ class ChildProcess:
     def __init__(self, role: str, name: str, settings: bytes, lock_fds: tuple[int, ...] = ()) -> None:
         """Start it. Raises OSError when the system has no room for another process."""
         self.name = name
-        self._settings_fd = os.memfd_create("leptond-settings")
-        self._write_settings(settings)
+        self._is_told = True
         self.heartbeat = Heartbeat.create(name.replace(" ", "-"))
+        try:
+            self._settings_fd = os.memfd_create("leptond-settings")
+        except OSError:
+            self.heartbeat.close()
+            raise
         fds = (self._settings_fd, self.heartbeat.fd)
         command = [sys.executable, "-P", "-c", _ENTRY, role, name, *map(str, fds)]
         try:
+            self._write_settings(settings)
             # A group of its own: Ctrl-C on a terminal is for the supervisor, which stops the children in order.
             self.process = subprocess.Popen(
                 command, pass_fds=(*fds, *lock_fds), stdin=subprocess.DEVNULL, process_group=0
@@ -54,9 +59,16 @@ class ChildProcess:
         return self.process.poll()
 
     def reload(self, settings: bytes) -> None:
-        """Hand over new settings and tell the child to read them."""
+        """Hand over new settings and tell the child to read them, as soon as it listens."""
         self._write_settings(settings)
-        self._signal(signal.SIGHUP)
+        self._is_told = False
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell of new settings what has not been told; before its first heartbeat SIGHUP would kill the child."""
+        if not self._is_told and self.heartbeat.last_s() > 0:
+            self._is_told = True
+            self._signal(signal.SIGHUP)
 
     def terminate(self) -> None:
         """Ask it to drain and end."""

@@ -57,6 +57,8 @@ class Ward:
 
     def look(self, now_s: float, *, judge: bool) -> None:
         """Do what is due; `judge` False: whoever looks was late himself, so old heartbeats say nothing."""
+        if self._child is not None:
+            self._child.tell()
         if self._child is None:
             if self.wanted and now_s >= self._start_at_s:
                 self._start(now_s)
