@@ -7,6 +7,7 @@ systemd. No pixels, no SQLite, no CUDA here: whatever can crash runs in a child.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,7 @@ from .telemetry import Telemetry
 WAIT_MS: Final = 100
 STOP_PATIENCE_S: Final = 15.0  # more than any drain and the kill after it
 RELOAD_TRIAL_S: Final = 10.0
+RELOADS_ON_TRIAL: Final = 8
 TICK_NS: Final = NS_PER_S
 START_TIMEOUT_EXTENSION_US: Final = 30_000_000
 
@@ -54,7 +56,8 @@ class Supervisor:
         self._notifier = Notifier(environ)
         self._ready = self._stopping = False
         self._next_tick_ns = 0
-        self._before_reload: Settings | None = None  # while the new settings are on trial
+        # What reloads replaced that are still on trial, newest last.
+        self._before_reload: deque[Settings] = deque(maxlen=RELOADS_ON_TRIAL)
         self._reloaded_s = 0.0
         self._table = process_table(self._settings)
         self._nursery = Nursery(self._table, self._locks)
@@ -135,7 +138,8 @@ class Supervisor:
             log.error("reload_refused", mistakes=str(exc).splitlines())  # noqa: TRY400 - the text says all
             self._reporter.reload_problem = "the configuration file has mistakes and was not taken over"
         else:
-            self._before_reload, self._reloaded_s = before, self._now_s()
+            self._before_reload.append(before)
+            self._reloaded_s = self._now_s()
             self._reporter.reload_problem = ""
         self._notifier.notify(READY=1)
 
@@ -144,25 +148,23 @@ class Supervisor:
 
         A mistyped model must not end recording.
         """
-        if self._nursery.fatal_exit_code() is not None and self._before_reload is not None:
-            log.error("reload_undone", exit_code=self._nursery.fatal_exit_code())
-            before, self._before_reload = self._before_reload, None
-            self._take_over(before)
+        if (code := self._nursery.fatal_exit_code()) is not None and self._before_reload:
+            log.error("reload_undone", exit_code=code)
+            # Impatient operators reload twice: back until the process that could not run gets other settings.
+            while self._before_reload and self._nursery.fatal_exit_code() is not None:
+                self._take_over(self._before_reload.pop())
             self._reporter.reload_problem = (
                 "the configuration file was taken back, for a process could not run with it; the log says why"
             )
         elif self._nursery.is_ready() and self._now_s() - self._reloaded_s > RELOAD_TRIAL_S:
-            self._before_reload = None
+            self._before_reload.clear()
         return self._nursery.fatal_exit_code() is not None
 
     def _take_over(self, settings: Settings) -> None:
         for key in ("state_dir", "runtime_dir"):
             if getattr(settings.service, key) != getattr(self._settings.service, key):
                 raise ConfigError(f"service.{key}: cannot change while the daemon runs; restart it")
-        if settings.metrics != self._settings.metrics:
-            endpoint = MetricsEndpoint(settings.metrics.listen)  # first, for it may refuse
-            self._metrics.close()
-            self._metrics = endpoint
+        self._move_metrics(settings.metrics.listen)
         configure_logging(settings.service.log_level, settings.service.log_format, process="supervisor")
         table = process_table(settings)
         change = changes(self._table, table)
@@ -178,6 +180,18 @@ class Supervisor:
             told=[spec.name for spec in change.signal],
             started=[spec.name for spec in change.start],
         )
+
+    def _move_metrics(self, listen: str) -> None:
+        """Listen elsewhere. Raises ConfigError when that cannot be; then the old place is kept."""
+        old = self._settings.metrics.listen
+        if listen == old:
+            return
+        self._metrics.close()  # first, for the new address may be the old port on more networks
+        try:
+            self._metrics = MetricsEndpoint(listen)
+        except ConfigError:
+            self._metrics = MetricsEndpoint(old)
+            raise
 
     # --- stop ---
 
