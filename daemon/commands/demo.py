@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -145,7 +146,8 @@ def serve(scene: Path) -> Iterator[str]:
         (scene.parent / "camera.log").open("wb") as log,
         running(subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True)) as simulator,
     ):
-        url = simulator.stdout.readline().strip() if simulator.stdout else ""
+        spoken = select.select([simulator.stdout], [], [], START_S)[0] if simulator.stdout else []
+        url = spoken[0].readline().strip() if spoken else ""
         if not url:
             raise WireTimeout("the simulated camera did not start; see camera.log in the demo's folder")
         yield url
