@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE INDEX IF NOT EXISTS files_by_time ON files (camera, kind, start_utc_ns);
 """
 _COLUMNS: Final = "path, kind, camera, start_utc_ns, end_utc_ns, bytes, codec, complete, pinned"
+_PINNED: Final = f"SELECT {_COLUMNS} FROM files NOT INDEXED WHERE pinned"  # noqa: S608 - our own constants
 
 
 @dataclass(frozen=True)
@@ -184,17 +185,37 @@ def open_existing(state_dir: Path) -> RecordingIndex:
 def open_index(state_dir: Path) -> RecordingIndex:
     """Open the index; a damaged one is moved aside and built again from the files, for they are the truth.
 
+    Only the index knows what is pinned: that is read out of the damaged one as far as it goes.
     Raises MediaError when it cannot be opened for another reason, as when the disk is full.
     """
     try:
         return RecordingIndex(state_dir)
     except IndexDamaged as exc:
         damaged = state_dir / INDEX_NAME
-        log.error("recording_index_damaged", error=str(exc), kept_as=f"{damaged}.damaged")  # noqa: TRY400
+        pinned = _salvage_pinned(damaged)
+        log.error(  # noqa: TRY400 - the text says all
+            "recording_index_damaged",
+            error=str(exc),
+            kept_as=f"{damaged}.damaged",
+            pins_saved=len(pinned),
+            remedy="pin again what must stay and was not saved: leptond clip --pin",
+        )
         damaged.rename(f"{damaged}.damaged")
         for rest in ("-wal", "-shm"):
             damaged.with_name(damaged.name + rest).unlink(missing_ok=True)
-        return RecordingIndex(state_dir)
+        index = RecordingIndex(state_dir)
+        for file in pinned:
+            index.put(file)
+        return index
+
+
+def _salvage_pinned(path: Path) -> list[MediaFile]:
+    """Return the pinned rows that can still be read, marked incomplete, so that `reconcile` looks at their files."""
+    found: list[MediaFile] = []
+    with suppress(sqlite3.Error, ValueError), closing(sqlite3.connect(path, timeout=BUSY_S)) as db:
+        db.row_factory = sqlite3.Row
+        found.extend(replace(_row(row), complete=False) for row in db.execute(_PINNED))
+    return found
 
 
 def _row(row: sqlite3.Row) -> MediaFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,29 @@ def test_a_damaged_index_is_moved_aside_and_built_again_from_the_files(tmp_path:
 
     assert [each.path for each in index.all()] == [kept.path]
     assert (tmp_path / f"{INDEX_NAME}.damaged").exists()
+    assert problems(index) == {}
+    index.close()
+
+
+def test_what_was_pinned_stays_pinned_when_the_index_is_built_again(tmp_path: Path) -> None:
+    """Files do not say that they are evidence; the damaged index does, as far as it can be read."""
+    kept = recorded(tmp_path)
+    index = RecordingIndex(tmp_path)
+    index.put(kept)
+    assert index.pin("gate", 0, kept.end_utc_ns) == 1
+    index.close()
+    with closing(sqlite3.connect(tmp_path / INDEX_NAME)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'files_by_time'").fetchone()
+        (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    with (tmp_path / INDEX_NAME).open("r+b") as file:
+        file.seek((page - 1) * page_bytes)
+        file.write(b"\xff" * page_bytes)
+
+    index = open_index(tmp_path)
+    reconcile(index, lambda: None)
+
+    assert (tmp_path / f"{INDEX_NAME}.damaged").exists()
+    assert [(each.path, each.pinned, each.complete) for each in index.all()] == [(kept.path, True, True)]
     assert problems(index) == {}
     index.close()
 
