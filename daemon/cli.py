@@ -19,7 +19,7 @@ import setproctitle
 from .config.config import json_schema, load
 from .errors import LeptonError
 from .log import configure_logging, redact
-from .supervision.reporting import package_version
+from .supervision.reporter import package_version
 
 DEFAULT_CONFIG: Final = Path("/etc/leptond/config.toml")
 INTERRUPTED_EXIT_CODE: Final = 130  # 128 + SIGINT, as shells count

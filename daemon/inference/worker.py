@@ -246,7 +246,9 @@ class Worker:
                 stats.count("detections_dropped", camera=waiting.camera, reason="events_behind")
             self._credit(waiting, "inferred")
             stats.count("frames_inferred", camera=waiting.camera)
-            stats.latency("captured_to_inferred", (result.ended_ns - waiting.captured_ns) / NS_PER_MS)
+            stats.latency(
+                "captured_to_inferred", (result.ended_ns - waiting.captured_ns) / NS_PER_MS, camera=waiting.camera
+            )
 
     def _detections_of(self, waiting: Waiting[Arrival], output: Output, inferred_ns: int) -> Detections:
         frame = waiting.payload.frame

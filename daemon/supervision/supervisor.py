@@ -29,7 +29,7 @@ from .metrics import MetricsEndpoint
 from .nursery import Nursery
 from .premises import prepare
 from .process_table import STOP_ORDER, Role, changes, process_table
-from .reporting import Reporter
+from .reporter import Reporter
 from .sdnotify import Notifier
 from .signals import Signals
 from .telemetry import Telemetry

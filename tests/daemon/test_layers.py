@@ -27,7 +27,7 @@ LAYERS: dict[str, int] = {
             "stream_thread alert_desk reader worker events recorder camera_recorder media_worker media_desk",
             """
             process_table health control children restarts report telemetry nursery premises signals
-            reporting supervisor metrics status check tail child
+            reporter supervisor metrics status check tail child
             """,
             "cli clip_command doctor demo harvest explain",
         ]
