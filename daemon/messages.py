@@ -19,7 +19,7 @@ Arrays travel as bytes with dtype and shape in the field's comment. `_ns` is mon
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -71,8 +71,8 @@ class Frame(Record, frozen=True):
     captured_ns: int  # when the packet that completed the frame arrived
     decoded_ns: int
     sent_ns: int
-    source_width: int  # the camera's pixels
-    source_height: int
+    source_width: Annotated[int, msgspec.Meta(gt=0)]  # the camera's pixels
+    source_height: Annotated[int, msgspec.Meta(gt=0)]
     pts_s: float | None  # stream time, seconds
     slot: SlotRef | None
 

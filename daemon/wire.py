@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import zmq
 
-from .errors import ConfigError
+from .errors import ConfigError, TransientError
 
 T = TypeVar("T")
 MAX_IPC_PATH_BYTES = 107  # sockaddr_un on Linux, less the closing zero
@@ -130,7 +130,12 @@ class FrameServer:
         # A reader that was killed and came back takes its identity over; without this it would be ignored.
         self.socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         for endpoint in endpoints:
-            self.socket.bind(endpoint)
+            try:
+                self.socket.bind(endpoint)
+            except zmq.ZMQError as exc:
+                self.close()
+                # No fatal error: an address may come with a network that is not up yet, a port may become free.
+                raise TransientError(f"cannot listen for frames on {endpoint}: {exc}; see detector.listen") from exc
         self._encode = msgspec.msgpack.Encoder().encode
         self._decoder = msgspec.msgpack.Decoder(kind)
         self.malformed = 0

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from daemon.config.settings import Detector, Service, Settings
-from daemon.messages import Credit, Detections, Frame, FromWorker, Hello, ProcessStats, SlotRef, Welcome
+from daemon.errors import TransientError
+from daemon.messages import Credit, Detections, Frame, FromReader, FromWorker, Hello, ProcessStats, SlotRef, Welcome
 from daemon.ring import RingWriter
-from daemon.wire import FrameClient, Receiver, ipc
+from daemon.wire import FrameClient, FrameServer, Receiver, ipc
 
 from .children import StartedChild, start_child, wait_for
 from .models import SCORE, bright_box_model, known_answer, picture_with_box
@@ -28,6 +30,12 @@ def settings(tmp_path: Path) -> Settings:
         service=Service(state_dir=tmp_path, runtime_dir=tmp_path),
         detector=Detector(model=str(model), device="cpu", max_age_ms=60_000),
     )
+
+
+def test_an_address_for_frames_that_cannot_be_had_is_named() -> None:
+    """It may come with its network, so this is no fatal error."""
+    with pytest.raises(TransientError, match=r"tcp://192.0.2.1:5560: .*detector.listen"):
+        FrameServer(["tcp://192.0.2.1:5560"], FromReader)
 
 
 class Bench:
@@ -179,6 +187,17 @@ def test_garbage_on_the_frames_socket_is_survived(bench: Bench, worker: StartedC
     bench.reader.send(bench.frame(3, bench.slot_with(0, picture_with_box(10, 20, 30, 40))))
 
     assert bench.next_detections().sequence == 3
+
+
+def test_a_frame_of_no_size_is_malformed(bench: Bench, worker: StartedChild) -> None:
+    """From another host; dividing by its width would end the worker."""
+    bench.say_hello()
+
+    bench.reader.send(msgspec.structs.replace(bench.frame(1, None), source_width=0), bytes(3 * WIDTH * HEIGHT))
+    bench.reader.send(bench.frame(2, None), bytes(3 * WIDTH * HEIGHT))
+
+    assert bench.answer() == Credit(sequence=2, outcome="inferred")
+    assert worker.process.poll() is None
 
 
 def test_a_new_worker_welcomes_readers_that_knew_the_old_one(
