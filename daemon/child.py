@@ -15,6 +15,7 @@ from typing import Final
 import setproctitle
 import structlog
 
+from .config.secrets import register_password_of
 from .errors import FatalError, LeptonError
 from .heartbeat import Heartbeat
 from .log import configure_logging, register_secret
@@ -41,6 +42,8 @@ def main(argv: list[str]) -> int:
         service = child.settings.service
         for camera in child.settings.cameras.values():
             register_secret(camera.password)
+            register_password_of(camera.url)
+            register_password_of(camera.detect_url)
         configure_logging(service.log_level, service.log_format, process=name)
         threading.excepthook = _report_dead_thread
         child.install_signals()

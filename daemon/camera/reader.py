@@ -24,7 +24,7 @@ from .stream_thread import StreamThread
 
 LOOP_MS: Final = int(LOOP_S * 1000)
 REPORT_NS: Final = NS_PER_S // 2
-JOIN_S: Final = 2.0  # after it a thread is left to the end of the process; nothing may be closed under it
+JOIN_S: Final = 2.0  # for all threads; after it one is left to the end of the process; nothing may be closed under it
 HUNG_FACTOR: Final = 5.0  # opening takes up to 2 timeouts, reading too; then 3 more
 
 log = structlog.get_logger()
@@ -92,8 +92,9 @@ class Reader:
         """Let the threads end, so that the recorder hears of it, and close."""
         for thread in self._threads:
             thread.stopping = True
+        end_ns = self._child.clock.monotonic_ns() + int(JOIN_S * NS_PER_S)
         for thread in self._threads:
-            thread.join(JOIN_S)
+            thread.join(max(0.0, (end_ns - self._child.clock.monotonic_ns()) / NS_PER_S))
         self._report()
         self._frames.close()
 

@@ -41,11 +41,12 @@ def resolve(text: str, environ: Mapping[str, str]) -> str:
     resolved = _PLACEHOLDER.sub(replaced, text)
     if "${" in _PLACEHOLDER.sub("", text):
         raise ConfigError("has `${` without a placeholder; write ${env:NAME}, ${credential:NAME} or ${file:/path}")
-    _register_password_of(resolved)
+    register_password_of(resolved)
     return resolved
 
 
-def _register_password_of(text: str) -> None:
+def register_password_of(text: str) -> None:
+    """Let the password that stands in a URL never appear in a log line; whatever is no URL has none."""
     try:
         password = urlsplit(text).password or ""
     except ValueError:
