@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Literal
 
 from ..clock import NS_PER_S
 from ..config.settings import Rule
@@ -17,8 +17,6 @@ from .zones import Box
 
 Stage = Literal["opened", "updated", "closed"]
 CloseReason = Literal["left", "lost", "max_length", "camera_down", "camera_removed", "restart", "rule_removed"]
-
-SILENCE_S: Final = 10.0  # an event whose camera brings no frame for so long is lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +91,9 @@ class EventBook:
         """Close every event for one reason."""
         return [self._close(key, reason) for key in list(self._open)]
 
-    def expire(self, now_ns: int) -> list[Transition]:
-        """Close events whose camera has been silent for too long; `now_ns` is the monotonic present."""
-        late = [key for key, event in self._open.items() if now_ns - event.moment.captured_ns > SILENCE_S * NS_PER_S]
+    def expire(self, now_ns: int, silence_s: float) -> list[Transition]:
+        """Close events that were not renewed for over `silence_s`; `now_ns` is the monotonic present."""
+        late = [key for key, event in self._open.items() if now_ns - event.moment.captured_ns > silence_s * NS_PER_S]
         return [self._close(key, "lost") for key in late]
 
     def drop_rules(self, rules: Sequence[Rule]) -> list[Transition]:

@@ -7,12 +7,14 @@ from typing import Final
 
 import numpy as np
 
+from ..clock import NS_PER_S
 from ..config.settings import Settings
 from ..messages import Detections
 from .lifecycle import CloseReason, EventBook, Moment, Transition
 from .rules import RuleSet
-from .tracker import Tracker
+from .tracker import FORGET_S, LOST_FRAMES, Tracker
 
+SILENCE_S: Final = 10.0  # an event whose camera brings no frame for so long is lost
 LOW_SCORE: Final = 0.1  # carries a track on; ByteTrack's
 HIGH_SCORE: Final = 0.5  # a track begins at this score, or at the lowest that a rule of the camera asks for
 
@@ -26,6 +28,8 @@ class Scene:
         self.rules = RuleSet(camera, settings.rules, settings.cameras[camera].zones)
         self.events = EventBook(camera, new_id, update_s=alerts.update_s, max_event_s=alerts.max_event_s)
         self._tracker = self._new_tracker()
+        self._last_ns: int | None = None  # captured_ns of the last frame
+        self._gap_ns = 0  # between it and the one before
         self._seen_by: tuple[str, int, int] | None = None  # model and picture size that the tracks are from
 
     def reload(self, settings: Settings) -> list[Transition]:
@@ -43,6 +47,8 @@ class Scene:
         update = self._tracker.update(frame.captured_ns, rows)
         if update is None:
             return None
+        self._gap_ns = 0 if self._last_ns is None else frame.captured_ns - self._last_ns
+        self._last_ns = frame.captured_ns
         moment = Moment(frame.captured_ns, utc_ns, frame.model_id, frame.width, frame.height)
         matches = self.rules.match(frame.captured_ns, update, frame.labels, (frame.width, frame.height))
         return transitions + self.events.advance(moment, matches)
@@ -55,7 +61,9 @@ class Scene:
 
     def expire(self, now_ns: int) -> list[Transition]:
         """Close events when the camera has brought no frame for too long; who is then still there begins anew."""
-        transitions = self.events.expire(now_ns)
+        # A camera that is looked at twice a minute is not silent in between.
+        usual_s = LOST_FRAMES * min(self._gap_ns / NS_PER_S, FORGET_S)
+        transitions = self.events.expire(now_ns, max(SILENCE_S, usual_s))
         if transitions:
             self.rules.forget()  # else the next event would claim to have begun when this one did
         return transitions

@@ -118,8 +118,8 @@ def test_an_event_without_frames_expires() -> None:
     events = book()
     step(events, 0, hit(0))
 
-    assert events.expire(10 * S) == []
-    assert told(events.expire(11 * S)) == [("closed", "e1", "lost")]
+    assert events.expire(10 * S, silence_s=10) == []
+    assert told(events.expire(11 * S, silence_s=10)) == [("closed", "e1", "lost")]
 
 
 def test_the_events_of_a_rule_that_is_gone_are_closed() -> None:

@@ -108,3 +108,16 @@ def test_a_frame_that_is_not_newer_is_told_apart_from_one_without_events() -> No
         captured_ns=camera.now_ns, decoded_ns=0, queued_ns=0, inferred_ns=0,
     )  # fmt: skip
     assert camera.scene.see(frame, UTC) is None
+
+
+def test_a_camera_that_is_looked_at_thrice_a_minute_has_one_event_for_one_person() -> None:
+    """Its usual gap is no silence: it was told of as a new event with every second frame."""
+    camera = Camera()
+    told = []
+    for _ in range(8):
+        camera.now_ns += 20_000_000_000 - FRAME_NS
+        told += [t.stage for t in camera.scene.expire(camera.now_ns)]
+        told += [stage for stage, _, _ in camera.see(PERSON, frames=1)]
+
+    assert [stage for stage in told if stage != "updated"] == ["opened"]
+    assert [t.reason for t in camera.scene.expire(camera.now_ns + 61_000_000_000)] == ["lost"]
