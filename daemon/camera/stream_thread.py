@@ -71,6 +71,8 @@ class StreamThread(threading.Thread):
         self._luma = LumaView(camera.privacy_masks)
         self._backoff = Backoff()
         self._packets: PacketSender | None = None
+        self._size: tuple[int, int] | None = None  # of this connection's first frame, and of its last
+        self._frame_size: tuple[int, int] | None = None
         # A thread begins with an empty context: without this its lines would not say which camera.
         self._log_keys = structlog.contextvars.get_contextvars() | {"stream": self.name}
 
@@ -151,6 +153,7 @@ class StreamThread(threading.Thread):
             self._packets.begin(capture.video, capture.audio)
             self.view.recordable = self._packets.is_recordable
         decoder = Decoder(capture.video, self._clock.monotonic_ns())
+        self._size = self._frame_size = None
         for packet in capture.packets(self._is_stopping):
             now_ns = self._clock.monotonic_ns()
             self.view.alive_ns = self.view.packet_ns = now_ns
@@ -160,6 +163,8 @@ class StreamThread(threading.Thread):
                 self._packets.send(packet, now_ns, is_video=is_video)
             if is_video and self._mailbox is not None:
                 self._decode(decoder, packet, now_ns)
+                if capture.is_live:
+                    self._hold_to_size()
             elif is_video:
                 self._backoff.succeeded()
                 self.view.frame_ns = now_ns
@@ -174,8 +179,17 @@ class StreamThread(threading.Thread):
         if decoder.corrupt > corrupt:
             self.tally.add("frames_dropped", "corrupt", decoder.corrupt - corrupt)
         for frame in frames:
+            self._frame_size = frame.width, frame.height
             self._backoff.succeeded()
             self._take(frame, captured_ns)
+
+    def _hold_to_size(self) -> None:
+        """Connect anew when the camera's pictures change their size: the headers of recordings name one size."""
+        if self._size is None:
+            self._size = self._frame_size
+        elif self._frame_size != self._size:
+            width, height = self._frame_size or (0, 0)
+            raise StreamError("ended", f"the camera's pictures have become {width}x{height}; connecting anew")
 
     def _read_pictures(self, pictures: Pictures) -> None:
         self._connected(pictures.info)

@@ -78,18 +78,19 @@ def make_clip(
     pix_fmt: str = "yuv420p",
     bframes: int = 3,
     open_gop: bool = False,
+    size: tuple[int, int] = (160, 96),
 ) -> Path:
     """Write a clip of 10 fps whose frames tell their numbers."""
     gops = f"bframes={bframes}:open-gop={int(open_gop)}:scenecut=0:keyint={gop}:min-keyint={gop}"
     options = {"libx265": {"x265-params": f"log-level=none:{gops}"}, "libx264": {"x264-params": gops}}
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=10)
-        video.width, video.height, video.pix_fmt = 160, 96, pix_fmt
+        video.width, video.height, video.pix_fmt = *size, pix_fmt
         video.codec_context.gop_size = gop
         video.codec_context.options = options.get(codec, {})
         sound = container.add_stream(audio, rate=16000 if audio == "aac" else 8000) if audio else None
         for index in range(frames):
-            container.mux(video.encode(VideoFrame.from_ndarray(picture(index), "rgb24")))
+            container.mux(video.encode(VideoFrame.from_ndarray(picture(index, size), "rgb24")))
         container.mux(video.encode(None))
         if sound is not None:
             container.mux([packet for frame in _silence(sound, frames) for packet in sound.encode(frame)])

@@ -32,6 +32,7 @@ from daemon.simulator.simulator import Simulator
 from daemon.wire import FrameServer, Receiver, ipc
 
 from .camera_servers import free_port, make_clip
+from .camera_servers import server as camera_server
 from .children import StartedChild, start_child, wait_for
 
 SIZE = 64
@@ -265,6 +266,23 @@ def test_a_dead_main_stream_is_said_while_the_sub_stream_is_seen(peers: Peers, c
             lambda: peers.camera and (peers.camera.state, peers.camera.record_fault) == ("seen", "refused"),
             "the fault of the record stream",
         )
+
+
+def test_a_live_camera_whose_pictures_change_size_is_connected_anew(peers: Peers, tmp_path: Path) -> None:
+    """Each connection's recording has pictures of one size, and the reader lives on."""
+    parts = []
+    for size in ((160, 96), (320, 192)):
+        name = tmp_path / f"{size[0]}.mjpeg"
+        jpegs = make_clip(name, 8, codec="mjpeg", pix_fmt="yuvj420p", size=size).read_bytes()
+        parts += [b"\xff\xd8" + jpeg for jpeg in jpegs.split(b"\xff\xd8")[1:]]
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
+    body = b"".join(
+        b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(part), part) for part in parts
+    )
+    with camera_server(head + body) as port, reader(peers, f"http://127.0.0.1:{port}/video"):
+        peers.until(lambda: peers.count("disconnects", "ended"), "the end of the connection, and not by silence")
+        assert {(frame.source_width, frame.source_height) for frame in peers.frames} <= {(160, 96), (320, 192)}
+        peers.until(lambda: len(_stream_ids(peers)) >= 2, "a record stream of its own")
 
 
 def test_a_camera_that_dies_and_comes_back_is_seen_again(peers: Peers, clip: Path) -> None:
