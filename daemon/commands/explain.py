@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from ..events.journal import iter_entries
 from ..inference.model import model_path
 
 LABORATORY: Final = "export.cli"
+LABORATORY_WANTS: Final = ("onnx", "tqdm")  # beside what every installation has
 LABORATORY_DEVICE: Final = {"cuda": "cuda", "tensorrt": "tensorrt"}  # what the worker was told to run on; else cpu
 
 
@@ -36,8 +38,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=run)
 
 
+def want_laboratory(modules: tuple[str, ...] = LABORATORY_WANTS) -> None:
+    """Raise LeptonError when the service was installed without what the laboratory runs on."""
+    if missing := [name for name in modules if find_spec(name) is None]:
+        raise LeptonError(
+            f"explain needs {', '.join(missing)}: pip install 'leptond[export]' where leptond is installed"
+        )
+
+
 def run(args: argparse.Namespace) -> int:
     """Explain one alert; return the laboratory's exit code."""
+    want_laboratory()
     settings = load_unlocked(args.config)
     state_dir = settings.service.state_dir
     alert = find_alert(state_dir / "journal.db", args.alert)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from daemon.cli import main
-from daemon.commands.explain import find_alert
+from daemon.commands.explain import find_alert, want_laboratory
 from daemon.errors import LeptonError, MediaError
 from daemon.events.alert_schema import Alert, Health, encode, topic_of
 from daemon.events.journal import Entry, Journal
@@ -114,3 +114,9 @@ def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(LeptonError, match=r"journal\.db: file is not a database"):
         find_alert(tmp_path / "journal.db", "1")
+
+
+def test_an_installation_without_the_laboratory_says_what_to_install() -> None:
+    """The base installation has no onnx; its user gets no traceback of another program."""
+    with pytest.raises(LeptonError, match=r"explain needs no_such_module: pip install 'leptond\[export\]'"):
+        want_laboratory(("json", "no_such_module"))
