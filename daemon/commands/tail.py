@@ -48,11 +48,16 @@ def tail(
 ) -> None:
     """Give `out` every message with a number above `after`, in order, each once, until `stop`; None: from now on.
 
-    A gap is given as the message that announces it.
+    A gap is given as the message that announces it. Raises ConfigError when something else than leptond answers.
     """
     follower = _Follower(publish, replay, after, out, stop)
     try:
         follower.follow()
+    except msgspec.MsgspecError as exc:
+        raise ConfigError(
+            f"{publish} or {replay} does not speak as leptond does ({exc}); are alerts.publish and alerts.replay those"
+            " of the running daemon?"
+        ) from exc
     finally:
         follower.close()
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 from msgspec.structs import replace
 
 from daemon.cli import main
 from daemon.clock import SystemClock
 from daemon.commands.tail import tail
+from daemon.errors import ConfigError
 from daemon.events.alert_schema import Heartbeat, Media
 from daemon.events.alert_schema import encode as encode_json
 from daemon.events.journal import Entry, Journal
@@ -234,3 +236,23 @@ def test_a_number_that_cannot_be_is_refused_with_a_remedy(number: str, capsys: p
         main(["tail", f"--from={number}"])
 
     assert "is no sequence number; give 0 or more" in capsys.readouterr().err
+
+
+def test_a_port_on_which_somebody_else_talks_is_named(folder: Path) -> None:
+    """A wrong endpoint is a mistake in the configuration, not a crash."""
+    with zmq.Context.instance().socket(zmq.PUB) as stranger:
+        stranger.bind(f"ipc://{folder}/publish")
+        failed: list[ConfigError] = []
+
+        def follow() -> None:
+            try:
+                tail(f"ipc://{folder}/publish", f"ipc://{folder}/replay", None, lambda _: None)
+            except ConfigError as exc:
+                failed.append(exc)
+
+        follower = threading.Thread(target=follow, daemon=True)
+        follower.start()
+        wait_for(lambda: stranger.send(b"21.5 degrees") or bool(failed), "the end of the tail")
+        follower.join(30)
+
+    assert "does not speak as leptond does" in str(failed[0])
