@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
         threading.excepthook = _report_dead_thread
         child.install_signals()
         importlib.import_module(f".{ROLES[role]}", __package__).run(child)
-        child.send_stats()
+        child.close()
     except LeptonError as exc:
         log.error("process_failed", error=str(exc), exit_code=exc.exit_code)  # noqa: TRY400 - the text says all
         return exc.exit_code

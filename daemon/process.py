@@ -23,7 +23,7 @@ from .config.settings import Settings
 from .heartbeat import Heartbeat
 from .messages import ProcessStats
 from .stats import Stats
-from .wire import Sender, ipc
+from .wire import Sender, drain, ipc
 
 LOOP_S: Final = 0.2  # longest wait of any child's loop; a heartbeat over HUNG_S old means a hung process
 STATS_EVERY_NS: Final = NS_PER_S
@@ -82,6 +82,12 @@ class Child:
     def send_stats(self) -> None:
         """Send the stats now; a supervisor that does not listen misses nothing, for counters only grow."""
         self._sender.send(self.stats.message(self.name, os.getpid()))
+
+    def close(self) -> None:
+        """Send the last stats, and let what is queued leave; the role's own sockets must be closed."""
+        self.send_stats()
+        self._sender.close()
+        drain()
 
     def settings_changed(self) -> bool:
         """Take over new settings when the supervisor announced some since the last call."""

@@ -7,8 +7,9 @@ file or a port may be written to by anybody who reaches it.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import zmq
@@ -16,6 +17,7 @@ import zmq
 from .errors import ConfigError, TransientError
 
 T = TypeVar("T")
+DRAIN_S: Final = 1.5  # a little more than the longest linger time
 MAX_IPC_PATH_BYTES = 107  # sockaddr_un on Linux, less the closing zero
 
 
@@ -28,6 +30,16 @@ def ipc(runtime_dir: Path, name: str) -> str:
     if len(str(path).encode()) > MAX_IPC_PATH_BYTES:
         raise ConfigError(f"service.runtime_dir: {path} has over {MAX_IPC_PATH_BYTES} bytes; choose a shorter folder")
     return f"ipc://{path}"
+
+
+def drain(timeout_s: float = DRAIN_S) -> None:
+    """Wait until what closed sockets still hold has left, or their linger time is over.
+
+    At its end a process takes with it what only waited in memory. A socket that is still open costs the time-out.
+    """
+    ending = threading.Thread(target=zmq.Context.instance().term, name="drain", daemon=True)
+    ending.start()
+    ending.join(timeout_s)
 
 
 def _socket(kind: int, *, high_water: int, linger_ms: int) -> zmq.Socket[bytes]:
@@ -55,7 +67,7 @@ class Sender(Generic[T]):
         return True
 
     def close(self) -> None:
-        """Close; what is queued has the linger time to leave."""
+        """Close; what is queued has the linger time to leave, at a process's end with `drain`."""
         self.socket.close()
 
 
