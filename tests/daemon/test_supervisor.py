@@ -1,7 +1,9 @@
 """The whole process chain, run as its user runs it; children are killed, hung and reloaded for real."""
 
 import os
+import re
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,29 @@ def test_a_reload_touches_only_what_changed(tmp_path: Path, clip: Path) -> None:
         wait_for(lambda: not exists(after["camera gate"]), "the reader of the camera that went")
         rest = {name: pid for name, pid in after.items() if name != "camera gate"}
         wait_for(lambda: daemon.pids() == rest, "the rest as it was")
+
+
+def test_metrics_move_to_other_networks_on_the_same_port(tmp_path: Path) -> None:
+    """A reload may widen the address; one that cannot be had is refused, and the old one goes on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with RunningDaemon(tmp_path) as daemon:
+
+        def listen_on(address: str) -> None:
+            text = daemon.config.read_text()
+            daemon.config.write_text(re.sub(r"(\[metrics\]\nlisten = ).*", rf'\1"{address}"', text))
+            daemon.signal(signal.SIGHUP)
+
+        wait_for(daemon.status, "the daemon")
+        listen_on(f"127.0.0.1:{port}")
+        wait_for(lambda: len(daemon.logged("metrics_listening")) == 1, "the first address")
+        listen_on(f"0.0.0.0:{port}")
+        wait_for(lambda: len(daemon.logged("metrics_listening")) == 2, "the same port on all networks")
+        listen_on(f"192.0.2.1:{port}")
+        wait_for(lambda: daemon.logged("reload_refused"), "the refusal")
+
+        with socket.create_connection(("127.0.0.1", port), timeout=30):
+            assert daemon.stop() == 0
 
 
 def test_nothing_survives_a_killed_supervisor_and_the_next_one_starts(tmp_path: Path, clip: Path) -> None:
