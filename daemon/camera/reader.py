@@ -174,9 +174,6 @@ class Reader:
         if state != self._state:
             self._state, self._since_utc_ns = state, self._child.clock.utc_ns()
             log.info("camera_state", state=state[0], reason=state[1])
-        if self._last_report_ns:
-            elapsed_s = (now_ns - self._last_report_ns) / NS_PER_S
-            self._child.stats.count("camera_seconds", camera=self._name, reason=state[0], by=elapsed_s)
         self._child.stats.camera = CameraStatus(
             camera=self._name,
             state=state[0],

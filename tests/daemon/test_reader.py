@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -368,21 +367,3 @@ def test_a_killed_reader_leaves_nothing_and_its_successor_is_served(peers: Peers
         peers.until(lambda: len(peers.frames) > frames + 3, "frames of the successor")
 
     assert list(Path("/dev/shm").glob("*lepton*")) == []
-
-
-def test_times_of_a_second_are_counted_in_one_state(peers: Peers, clip: Path) -> None:
-    """The seconds of all states add up to the time that the reader was there."""
-    with reader(peers, str(clip)):
-        peers.until_state("seen")
-        first_s, first = time.monotonic(), _seconds(peers)
-        peers.until(lambda: _seconds(peers) > first + 2.5, "some seconds")
-        spent_s = time.monotonic() - first_s
-
-    assert _seconds(peers) - first <= spent_s + 1.5
-
-
-def _seconds(peers: Peers) -> float:
-    by_state = Counter(
-        {s.reason: s.value for s in (peers.stats.counters if peers.stats else ()) if s.name == "camera_seconds"}
-    )
-    return by_state.total()
