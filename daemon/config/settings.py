@@ -167,7 +167,7 @@ class Health(Section):
     """When a camera counts as down."""
 
     camera_down_s: Seconds = 5.0
-    """Seconds without a frame until `camera.down`."""
+    """Seconds without a frame until `camera.down`; without a stream to record until `recording.down`."""
     detector_down_s: Seconds = 3.0
     """Seconds without a live worker until `detector.down`."""
 
