@@ -71,7 +71,7 @@ class Conv(nn.Module):
 class Block(nn.Module):
     """Bottleneck: to half of the channels, `depth` 3x3 layers with skips, back by a 1x1, the input added.
 
-    Added, not concatenated: the gradient of a concatenation is a strided slice, which halved the training's speed.
+    Added, not concatenated: the gradient of a concatenation is a strided slice, slow in batch normalisation.
     """
 
     def __init__(self, width: int, depth: int) -> None:
