@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Label and write."""
     from ..dataset import write_coco
     from ..devices import open_detector
-    from ..distill import ALL_VIEWS, ONE_VIEW, label, shared_classes
+    from ..training.distill import ALL_VIEWS, ONE_VIEW, label, shared_classes
 
     teacher = open_detector(args.teacher, args.device)
     labels = tuple(args.labels.split(","))
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 def _source(args: argparse.Namespace, labels: Sequence[str]) -> tuple[Dataset, Path]:
     """Return the pictures and the folder that they lie in."""
     from ..dataset import read_coco
-    from ..distill import read_folder, take_frames
+    from ..training.distill import read_folder, take_frames
 
     if args.data:
         return read_coco(args.data[0], args.data[1], labels), args.data[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..evaluate import Evaluation
+    from ..evaluation.evaluate import Evaluation
     from ..runtime import Detector
 
 ABOUT = """\
@@ -46,7 +46,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Measure, print, and write what was asked for."""
     from ..devices import open_detector
-    from ..evaluate import evaluate_coco, evaluate_mot, to_metrics, to_text
+    from ..evaluation.evaluate import evaluate_coco, evaluate_mot, to_metrics, to_text
 
     detector = open_detector(args.model, args.device, args.threads)
     if args.data:
@@ -63,10 +63,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace, evaluation: Evaluation, metrics: dict[str, object]) -> None:
-    from ..evaluate import coco_pictures
+    from ..evaluation.evaluate import coco_pictures
+    from ..evaluation.mot import read_frames
+    from ..evaluation.plots import draw_curves, draw_misses
     from ..files import whole_file
-    from ..mot import read_frames
-    from ..plots import draw_curves, draw_misses
 
     args.out.mkdir(parents=True, exist_ok=True)
     pictures = coco_pictures(evaluation.truth, args.data[1]) if args.data else read_frames(args.mot[1])

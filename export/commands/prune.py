@@ -60,11 +60,11 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prune, fine-tune, judge."""
-    from .. import checkpoint
     from ..compression.prune import Settings, prune
     from ..compression.toll import Truth
     from ..dataset import read_coco
-    from ..train import TrainConfig
+    from ..training import checkpoint
+    from ..training.train import TrainConfig
 
     labels = tuple(checkpoint.load(args.checkpoint).get("labels", ()))
     train = TrainConfig(

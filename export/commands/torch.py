@@ -42,11 +42,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Export and check one module."""
-    from .. import checkpoint
     from ..contract import Metadata
     from ..errors import LabError
     from ..files import sha256_of
     from ..to_onnx import deployed, export_module, module_from
+    from ..training import checkpoint
 
     path = Path(args.source)
     from_checkpoint = path.suffix == ".pt"

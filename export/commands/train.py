@@ -106,14 +106,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: list[int]) -> int:
-    from .. import checkpoint
-    from ..augment import AugmentConfig
     from ..contract import Metadata
-    from ..loader import Augmented
-    from ..mimic import MimicSpec
     from ..nets.nano import NanoConfig
     from ..to_onnx import deployed, export_module
-    from ..train import TrainConfig, Trainer
+    from ..training import checkpoint
+    from ..training.augment import AugmentConfig
+    from ..training.loader import Augmented
+    from ..training.mimic import MimicSpec
+    from ..training.train import TrainConfig, Trainer
 
     config = TrainConfig(
         epochs=args.epochs or 100,
@@ -155,7 +155,7 @@ def _presence(args: argparse.Namespace, train: Dataset, held_out: Dataset) -> in
     from ..contract import Metadata
     from ..nets.presence import PRESENT, SIZE, DeployedPresence
     from ..to_onnx import export_module
-    from ..train_presence import PresenceConfig, load_presence, read_pictures, train_presence
+    from ..training.train_presence import PresenceConfig, load_presence, read_pictures, train_presence
 
     config = PresenceConfig(
         epochs=args.epochs or 10,

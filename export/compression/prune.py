@@ -10,14 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from .. import checkpoint
 from ..contract import Metadata
 from ..errors import LabError
 from ..files import sha256_of
-from ..loader import Augmented
 from ..runtime import Detector
 from ..to_onnx import deployed, export_module, nano_from_checkpoint
-from ..train import TrainConfig, Trainer
+from ..training import checkpoint
+from ..training.loader import Augmented
+from ..training.train import TrainConfig, Trainer
 from .channels import pruned
 from .toll import Toll, Truth, refuse_loss, weigh
 

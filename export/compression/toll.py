@@ -108,7 +108,7 @@ def refuse_loss(toll: Toll, allowed: float | None, path: Path, remedy: str) -> N
 
 
 def _map(detector: Detector, truth: Truth) -> float:
-    from ..evaluate import evaluate_coco
+    from ..evaluation.evaluate import evaluate_coco
 
     return float(evaluate_coco(detector, truth.json, truth.folder, truth.limit).scores.ap)
 

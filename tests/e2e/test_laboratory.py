@@ -13,16 +13,16 @@ from daemon.config.settings import Detector as DetectorSettings
 from daemon.inference.known_answer import KnownAnswer
 from daemon.inference.model import Model
 from daemon.inference.nms import confident, suppress
-from export import checkpoint
-from export.augment import AugmentConfig
 from export.cli import main
 from export.contract import Metadata
 from export.dataset import read_coco
-from export.loader import Augmented
 from export.nets.nano import NanoConfig
 from export.runtime import iou_matrix
 from export.to_onnx import deployed, export_module
-from export.train import TrainConfig, Trainer
+from export.training import checkpoint
+from export.training.augment import AugmentConfig
+from export.training.loader import Augmented
+from export.training.train import TrainConfig, Trainer
 
 from ..export.scenes import draw_scene, write_scenes
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from export.assign import assign, iou
-from export.losses import complete_iou, detection_loss
 from export.nets.nano import grid
-from export.schedule import Ema, learning_rate
+from export.training.assign import assign, iou
+from export.training.losses import complete_iou, detection_loss
+from export.training.schedule import Ema, learning_rate
 
 torch.set_num_threads(1)  # tests share the machine
 

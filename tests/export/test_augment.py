@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export.augment import AugmentConfig, Chance, augment, camera, warp_boxes
+from export.training.augment import AugmentConfig, Chance, augment, camera, warp_boxes
 
 PLAIN = AugmentConfig(hue=0, saturation=0, value=0, grey=0, blur=0, noise=0)
 

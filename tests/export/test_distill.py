@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from export.cli import main
 from export.dataset import read_coco
-from export.distill import ALL_VIEWS, ONE_VIEW, join, shared_classes, take_frames, teach
 from export.errors import LabError
+from export.training.distill import ALL_VIEWS, ONE_VIEW, join, shared_classes, take_frames, teach
 
 from . import contract_models
 

@@ -13,11 +13,11 @@ import pytest
 
 from export.cli import main
 from export.errors import DatasetError
-from export.evaluate import Evaluation, evaluate_mot
-from export.mot import read_mot
-from export.plots import worst_pictures
+from export.evaluation.evaluate import Evaluation, evaluate_mot
+from export.evaluation.mot import read_mot
+from export.evaluation.plots import worst_pictures
+from export.evaluation.score import best_threshold, score_detections
 from export.runtime import Detector
-from export.score import best_threshold, score_detections
 
 from . import contract_models
 

@@ -11,8 +11,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from export.errors import LabError
-from export.mimic import Mimic, MimicSpec, TeacherTrunk
 from export.nets.nano import Nano, NanoConfig
+from export.training.mimic import Mimic, MimicSpec, TeacherTrunk
 
 torch.set_num_threads(1)  # tests share the machine
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from export import checkpoint
 from export.cli import main
 from export.compression.channels import groups, narrowed, pruned
 from export.dataset import read_coco
 from export.errors import LabError
 from export.nets.nano import Nano, NanoConfig
 from export.runtime import Detector
+from export.training import checkpoint
 
 from .scenes import write_scenes
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from export import checkpoint
 from export.cli import main
 from export.contract import Metadata
 from export.errors import ContractError, LabError
 from export.nets.nano import Nano, NanoConfig
 from export.runtime import Detector
 from export.to_onnx import Deployed, export_module, module_from
+from export.training import checkpoint
 
 torch.set_num_threads(1)  # tests share the machine
 

@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from export import checkpoint
-from export.augment import AugmentConfig
 from export.cli import main
 from export.contract import Metadata
 from export.dataset import Dataset, read_coco
 from export.errors import LabError
-from export.evaluate import evaluate_coco
-from export.loader import Augmented
+from export.evaluation.evaluate import evaluate_coco
 from export.nets.nano import NanoConfig
 from export.runtime import Detector
 from export.to_onnx import deployed, export_module
-from export.train import TrainConfig, Trainer, autocast, freeze, make_optimizer
+from export.training import checkpoint
+from export.training.augment import AugmentConfig
+from export.training.loader import Augmented
+from export.training.train import TrainConfig, Trainer, autocast, freeze, make_optimizer
 
 from .scenes import write_scenes
 
@@ -66,7 +66,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from tests.export.test_train import TINY, _config, _data
-from export.train import Trainer
+from export.training.train import Trainer
 train, dataset = _data(Path(sys.argv[1]) / "data", 64)
 Trainer(Path(sys.argv[1]) / "run", TINY, _config(epochs=500, save_every_s=0.0)).fit(train, [1] * 64, dataset)
 """

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from export import checkpoint
 from export.cli import main
 from export.dataset import read_coco
 from export.errors import DatasetError
 from export.runtime import Detector
-from export.train_presence import PresenceConfig, read_pictures, train_presence
+from export.training import checkpoint
+from export.training.train_presence import PresenceConfig, read_pictures, train_presence
 
 torch.set_num_threads(1)  # tests share the machine
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from .contract import PAD
+from ..contract import PAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable

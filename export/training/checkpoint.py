@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .errors import LabError
+from ..errors import LabError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,13 +18,13 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from ..errors import LabError
+from ..nets.nano import Nano, NanoConfig, grid
 from . import checkpoint
 from .augment import GENTLE, AugmentConfig
-from .errors import LabError
 from .loader import Augmented, Batches, make_loader
 from .losses import detection_loss
 from .mimic import Mimic, MimicSpec, TeacherTrunk
-from .nets.nano import Nano, NanoConfig, grid
 from .schedule import Ema, learning_rate
 from .validate import validate
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from .dataset import Dataset
+    from ..dataset import Dataset
 
 log = structlog.get_logger()
 

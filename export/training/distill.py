@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from .dataset import Dataset, Sample
-from .errors import DatasetError, LabError
-from .mot import read_frames
-from .runtime import iou_matrix, suppress
+from ..dataset import Dataset, Sample
+from ..errors import DatasetError, LabError
+from ..evaluation.mot import read_frames
+from ..runtime import iou_matrix, suppress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

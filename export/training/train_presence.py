@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..dataset import Dataset
+from ..errors import DatasetError
+from ..nets.presence import DENSE, PRESENT, SIZE, Preprocess, Presence
+from ..to_onnx import presence_from
 from . import checkpoint
-from .dataset import Dataset
-from .errors import DatasetError
-from .nets.presence import DENSE, PRESENT, SIZE, Preprocess, Presence
-from .to_onnx import presence_from
 from .train import seed_everything, write_log
 
 log = structlog.get_logger()

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .errors import DatasetError
+from ..errors import DatasetError
+from ..runtime import Detector
 from .mot import read_frames, read_mot
-from .runtime import Detector
 from .score import Scores, best_threshold, score_detections
 
 MIN_SCORE = 0.01  # rows below weigh next to nothing in AP and cost much time
@@ -132,7 +132,7 @@ def _evaluate(
 
 def _read_truth(path: Path) -> dict[str, Any]:
     """Return the COCO document; `read_coco` says what is wrong with one that is out of format."""
-    from .dataset import read_coco
+    from ..dataset import read_coco
 
     read_coco(path, path.parent)
     document: dict[str, Any] = json.loads(path.read_text())

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from onnx.utils import Extractor
 from torch import Tensor, nn
 
-from .errors import LabError
-from .runtime import ORT_ERRORS
+from ..errors import LabError
+from ..runtime import ORT_ERRORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

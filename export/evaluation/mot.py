@@ -13,7 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DatasetError
+from ..errors import DatasetError
 
 
 def read_frames(video: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from .dataset import Dataset
+    from ..dataset import Dataset
 
 MAX_SIDE_PX = 512  # larger pictures are kept at this size: training pictures are smaller still
 

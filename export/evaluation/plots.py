@@ -11,9 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .errors import LabError
+from ..errors import LabError
+from ..runtime import iou_matrix
 from .evaluate import Evaluation
-from .runtime import iou_matrix
 from .score import RECALLS
 
 TILE = (480, 360)  # width, height of one picture on the sheet

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .runtime import letterbox, suppress
-from .score import score_detections
+from ..evaluation.score import score_detections
+from ..runtime import letterbox, suppress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from .dataset import Dataset
+    from ..dataset import Dataset
 
 BATCH = 16
 MIN_SCORE = 0.01
