@@ -60,6 +60,7 @@ def _add_length(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--patience", type=int, default=0, help="stop after so many validations without gain; 0 = never")
     group.add_argument("--batch", type=int, help="pictures a step (default: 8 for nano, 32 for presence)")
     group.add_argument("--sizes", type=sizes, default="224,256,288,320,352", help="picture sizes, multiples of 32")
+    group.add_argument("--rotate", type=float, default=0.0, metavar="DEG", help="turn pictures up to this (default: 0)")
     group.add_argument("--mosaic", type=float, default=0.35, help="share of pictures made of four (default: 0.35)")
     group.add_argument("--early-until", type=float, default=0.6, help="share of the training with --early-sizes")
     group.add_argument("--early-sizes", type=sizes, default="192,224,256", help="those of the first part, for speed")
@@ -122,7 +123,7 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
         sizes=args.sizes,
         early_sizes=args.early_sizes,
         early_until=args.early_until,
-        augment=AugmentConfig(mosaic=args.mosaic),
+        augment=AugmentConfig(mosaic=args.mosaic, rotate_deg=args.rotate),
         optimizer=args.optimizer,
         rate=args.rate or 2e-3,
         decay=args.decay,
