@@ -13,7 +13,7 @@ demo: $(VENV)/.base
 	$(BIN)/leptond demo --seconds $(SECONDS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) $(PYTEST_ARGS)
 
 check: lint types test
 
