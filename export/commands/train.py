@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import LabError
+
 if TYPE_CHECKING:
     from ..dataset import Dataset
 
@@ -17,7 +19,8 @@ Train a detector on pictures with COCO-format labels. Killed at any moment, the 
   lepton-export train --data train.json pictures/ --out runs/mine
   lepton-export train --data train.json pictures/ --out runs/mine --hours 2     # the clock ends it, not --epochs
   lepton-export train --data mine.json frames/ --out runs/mine \\
-      --start runs/base/last.pt --freeze backbone --epochs 20                   # transfer learning
+      --start daemon/models/lepton-nano.onnx --freeze backbone --epochs 20      # go on from the shipped file
+  lepton-export train --data mine.json frames/ --out runs/mine --teacher yolox_s.lepton.onnx --mix 0.25
   lepton-export train --net presence --data train.json pictures/ --out runs/presence
 
 In the --out folder: last.pt (to go on from), best.pt (best held-out score), log.csv, and model.onnx at the end."""
@@ -62,11 +65,14 @@ def _add_length(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--sizes", type=sizes, default="224,256,288,320,352", help="picture sizes, multiples of 32")
     group.add_argument("--rotate", type=float, default=0.0, metavar="DEG", help="turn pictures up to this (default: 0)")
     group.add_argument("--mosaic", type=float, default=0.35, help="share of pictures made of four (default: 0.35)")
+    group.add_argument("--mix", type=float, default=0.0, help="share of two pictures in one; wants a --teacher")
+    group.add_argument("--zoom", type=float, default=1.6, help="largest scale; 1 = a picture fits (default: 1.6)")
     group.add_argument("--early-until", type=float, default=0.6, help="share of the training with --early-sizes")
     group.add_argument("--early-sizes", type=sizes, default="192,224,256", help="those of the first part, for speed")
     group.add_argument("--workers", type=int, default=1, help="processes that augment (default: 1; a GPU wants 4+)")
     group.add_argument("--threads", type=int, default=0, help="CPU threads of the training; 0 = all cores")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
+    group.add_argument("--compile", action="store_true", help="compile the network first; wants a C++ compiler")
     group.add_argument("--amp", choices=("bf16", "fp16", "off"), default="bf16", help="mixed precision (fp16: GPU)")
     group.add_argument("--size", type=size, default="416x320", metavar="WxH", help="input of model.onnx (416x320)")
 
@@ -77,12 +83,18 @@ def _add_learning(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--decay", type=float, default=0.03, help="weight decay (default: 0.03)")
     group.add_argument("--warmup", type=float, default=0.03, help="share of the training before the highest rate")
     group.add_argument("--seed", type=int, default=1)
-    group.add_argument("--start", type=Path, help="checkpoint to take equal weights from")
+    group.add_argument(
+        "--start", type=Path, metavar="FILE", help="begin from a checkpoint, or from a finished lepton-nano .onnx"
+    )
+    group.add_argument(
+        "--teacher", type=Path, metavar="ONNX", help="an adopted YOLOX that looks at each picture too; see `distill`"
+    )
     group.add_argument(
         "--mimic",
-        nargs=4,
-        metavar=("ONNX", "S8", "S16", "S32"),
-        help="published detector (BGR 0..255) and three of its tensors, strides 8, 16, 32, for nano's pyramid to mimic",
+        nargs=3,
+        default=(),
+        metavar=("S8", "S16", "S32"),
+        help="three tensors of the teacher, strides 8, 16, 32, for nano's pyramid to look like",
     )
     group.add_argument("--freeze", default="", help="comma list of parts that do not learn: backbone, neck, head.boxes")
 
@@ -113,7 +125,8 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
     from ..training import checkpoint
     from ..training.augment import AugmentConfig
     from ..training.loader import Augmented
-    from ..training.mimic import MimicSpec
+    from ..training.start import start_weights
+    from ..training.teacher import TeacherSpec
     from ..training.train import TrainConfig, Trainer
 
     config = TrainConfig(
@@ -123,7 +136,7 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
         sizes=args.sizes,
         early_sizes=args.early_sizes,
         early_until=args.early_until,
-        augment=AugmentConfig(mosaic=args.mosaic, rotate_deg=args.rotate),
+        augment=AugmentConfig(mosaic=args.mosaic, mix=args.mix, scale=(0.55, args.zoom), rotate_deg=args.rotate),
         optimizer=args.optimizer,
         rate=args.rate or 2e-3,
         decay=args.decay,
@@ -135,14 +148,17 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
         amp=args.amp,
         patience=args.patience,
         freeze=tuple(part for part in args.freeze.split(",") if part),
+        compile=args.compile,
     )
-    start = checkpoint.load(args.start)["model"] if args.start else None
-    mimic = MimicSpec(path=Path(args.mimic[0]), tensors=tuple(args.mimic[1:])) if args.mimic else None
-    trainer = Trainer(args.out, NanoConfig(classes=len(train.labels)), config, start=start, mimic=mimic)
+    net = NanoConfig(classes=len(train.labels))
+    pictures = Augmented(train, config.augment, args.seed)
+    start = start_weights(args.start, net, train.labels, pictures.sample(max(args.sizes))) if args.start else None
+    teacher = TeacherSpec(path=args.teacher, labels=train.labels, maps=tuple(args.mimic)) if args.teacher else None
+    trainer = Trainer(args.out, net, config, start=start, teacher=teacher)
     # Python's own handler raises wherever the program is, and is lost in the clean-up of a loader
     before = signal.signal(signal.SIGINT, lambda *_: trainer.stop())
     try:
-        best = trainer.fit(Augmented(train, config.augment, args.seed), repeats, held_out)
+        best = trainer.fit(pictures, repeats, held_out)
     finally:
         signal.signal(signal.SIGINT, before)
     where = args.out / "last.pt"
@@ -153,6 +169,8 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
 
 
 def _presence(args: argparse.Namespace, train: Dataset, held_out: Dataset) -> int:
+    if alien := [name for name in ("start", "teacher", "mimic", "freeze") if getattr(args, name)]:
+        raise LabError(f"--{alien[0]} belongs to --net nano; lepton-presence learns as its specification says")
     from ..contract import Metadata
     from ..nets.presence import PRESENT, SIZE, DeployedPresence
     from ..to_onnx import export_module

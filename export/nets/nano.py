@@ -164,7 +164,12 @@ class Nano(nn.Module):
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits [N, A, classes] and boxes [N, A, 4] as x1 y1 x2 y2 in input pixels."""
-        return self.predict(self.features(pictures), int(pictures.shape[2]), int(pictures.shape[3]))
+        return self.with_maps(pictures)[1:]
+
+    def with_maps(self, pictures: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return the pyramid's three maps, fine to coarse, then logits and boxes as `forward`."""
+        maps = self.features(pictures)
+        return maps, *self.predict(maps, int(pictures.shape[2]), int(pictures.shape[3]))
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         """Return the pyramid's three maps, fine to coarse."""

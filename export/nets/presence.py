@@ -26,7 +26,7 @@ class Preprocess(nn.Module):
         super().__init__()
         self.same = (width, height) == (SIZE, SIZE)
         for name, side in (("x", width), ("y", height)):
-            first, second, weight = linear_taps(side)
+            first, second, weight = linear_taps(side, across=name == "x")
             self.register_buffer(f"{name}_first", first)
             self.register_buffer(f"{name}_second", second)
             self.register_buffer(f"{name}_weight", weight)
@@ -97,15 +97,20 @@ class DeployedPresence(nn.Module):
         return row[:, None]
 
 
-def linear_taps(side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return for each of 224 places the two source pixels and the weight of the second, of 2048, as cv2.resize does."""
+def linear_taps(side: int, *, across: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return for each of 224 places the two source pixels and the weight of the second, of 2048, as cv2.resize does.
+
+    Beyond the border both pixels are the last one: `across` the picture it counts once, down the picture as two halves
+    that are rounded each for itself.
+    """
     place = ((np.arange(SIZE) + 0.5) * (side / SIZE) - 0.5).astype(np.float32)
     first = np.floor(place).astype(np.int64)
     share = (place - first).astype(np.float32)
-    share[(first < 0) | (first >= side - 1)] = 0
-    first = np.clip(first, 0, side - 1)
+    if across:
+        share[(first < 0) | (first >= side - 1)] = 0
     weight = np.rint(share * COEF).astype(np.int32)
-    return torch.from_numpy(first), torch.from_numpy(np.minimum(first + 1, side - 1)), torch.from_numpy(weight)
+    pixels = [torch.from_numpy(np.clip(first + step, 0, side - 1)) for step in (0, 1)]
+    return pixels[0], pixels[1], torch.from_numpy(weight)
 
 
 def _shift(values: Tensor, bits: int) -> Tensor:

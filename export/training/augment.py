@@ -34,6 +34,7 @@ class AugmentConfig:
     """How much of what; ranges are (least, most), probabilities are 0..1."""
 
     mosaic: float = 0.35
+    mix: float = 0.0  # two pictures in one; for learning from a teacher, who says what is still to be seen
     mirror: float = 0.5
     scale: tuple[float, float] = (0.55, 1.6)  # 1 = the picture just fits
     mosaic_scale: tuple[float, float] = (0.8, 2.0)
@@ -66,10 +67,30 @@ class Chance:
 def augment(
     load: Callable[[int], tuple[Picture, Rows]], index: int, others: int, size: int, chance: Chance
 ) -> tuple[Picture, Rows]:
-    """Return a BGR picture uint8 [size, size, 3] made of sample `index`, perhaps with three of `others`, and its boxes.
+    """Return a BGR picture uint8 [size, size, 3] made of sample `index`, perhaps with some of `others`, and its boxes.
 
     `load` gives picture and boxes of a sample number below `others`.
     """
+    rng = chance.rng
+    scene = _compose(load, index, others, size, chance)
+    if rng.random() < chance.config.mix:
+        scene = mix(scene, _compose(load, int(rng.integers(others)), others, size, chance), rng.uniform(0.5, 0.85))
+    return camera(scene[0], chance), scene[1]
+
+
+def mix(front: tuple[Picture, Rows], back: tuple[Picture, Rows], share: float) -> tuple[Picture, Rows]:
+    """Return one picture shining through another (mixup, arXiv 1710.09412); a box's score shrinks with its share."""
+    picture = cv2.addWeighted(front[0], share, back[0], 1 - share, 0)
+    rows = [front[1].copy(), back[1].copy()]
+    for part, weight in zip(rows, (share, 1 - share), strict=True):
+        part[:, 4] *= weight
+    return np.asarray(picture, np.uint8), np.concatenate(rows)
+
+
+def _compose(
+    load: Callable[[int], tuple[Picture, Rows]], index: int, others: int, size: int, chance: Chance
+) -> tuple[Picture, Rows]:
+    """Return one sample warped onto the canvas, or four as a mosaic."""
     rng, config = chance.rng, chance.config
     canvas = np.full((size, size, 3), PAD, np.uint8)
     if rng.random() < config.mosaic:
@@ -80,7 +101,7 @@ def augment(
         rows = np.concatenate(parts)
     else:
         rows = _place(canvas, (0, 0, size, size), *load(index), chance)
-    return camera(canvas, chance), rows
+    return canvas, rows
 
 
 def _quarters(size: int, x: int, y: int) -> list[Window]:

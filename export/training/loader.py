@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
 from .augment import AugmentConfig, Chance, augment
+from .teacher import Seen, Teacher, TeacherSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from ..dataset import Dataset
 
@@ -52,6 +53,12 @@ class Augmented(TorchDataset):
         picture, rows = augment(self._load, index % len(self), len(self), size, Chance(self.config, rng))
         return picture[:, :, ::-1], rows
 
+    def sample(self, size: int, count: int = 64) -> Tensor:
+        """Return up to `count` augmented pictures uint8 [n, 3, size, size], RGB, spread over the set."""
+        numbers = np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)
+        pictures = np.stack([self[0, int(n), size][0] for n in numbers])
+        return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+
     def _load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         return self.pictures[index], self.rows[index]
 
@@ -78,20 +85,44 @@ class Batches:
             ]
 
 
-def collate(items: list[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> tuple[Tensor, Tensor]:
-    """Return pictures uint8 [B, 3, H, W] (RGB, channels last in memory) and truth [G, 7] as `assign` wants it."""
-    pictures = torch.from_numpy(np.stack([picture for picture, _ in items])).permute(0, 3, 1, 2)
-    truth = [np.insert(rows, 0, number, axis=1) for number, (_, rows) in enumerate(items)]
-    return pictures, torch.from_numpy(np.concatenate(truth).astype(np.float32))
+class Batch(NamedTuple):
+    """What one step learns from.
+
+    `pictures` uint8 [B, 3, H, W] (RGB, channels last in memory), `truth` [G, 7] as `assign` wants it, and what the
+    teacher sees on the pictures, if there is one.
+    """
+
+    pictures: Tensor
+    truth: Tensor
+    seen: Seen | None
 
 
-def make_loader(dataset: Augmented, batches: Batches, workers: int, *, pin: bool) -> DataLoader:
-    """Return a loader over `batches`; `workers` processes augment beside the training, 0 does it in line."""
+class Collate:
+    """Makes a batch of augmented pictures; the teacher is opened in the process that uses it."""
+
+    def __init__(self, teacher: TeacherSpec | None) -> None:
+        self.spec = teacher
+        self.teacher: Teacher | None = None
+
+    def __call__(self, items: list[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> Batch:
+        """Return the batch of these samples, pictures uint8 [size, size, 3]."""
+        pictures = torch.from_numpy(np.stack([picture for picture, _ in items])).permute(0, 3, 1, 2)
+        truth = [np.insert(rows, 0, number, axis=1) for number, (_, rows) in enumerate(items)]
+        if self.spec and not self.teacher:
+            self.teacher = Teacher(self.spec)
+        seen = self.teacher.look(pictures) if self.teacher else None
+        return Batch(pictures, torch.from_numpy(np.concatenate(truth).astype(np.float32)), seen)
+
+
+def make_loader(
+    dataset: Augmented, batches: Batches, workers: int, *, pin: bool, teacher: TeacherSpec | None = None
+) -> DataLoader:
+    """Return a loader of `Batch`; `workers` processes augment and teach beside the training, 0 does it in line."""
     return DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=Collate(teacher),
         pin_memory=pin,
         worker_init_fn=_quiet_worker,
         multiprocessing_context="fork" if workers else None,

@@ -22,10 +22,11 @@ from ..errors import LabError
 from ..nets.nano import Nano, NanoConfig, grid
 from . import checkpoint
 from .augment import GENTLE, AugmentConfig
-from .loader import Augmented, Batches, make_loader
+from .imitation import Imitation
+from .loader import Augmented, Batch, Batches, make_loader
 from .losses import detection_loss
-from .mimic import Mimic, MimicSpec, TeacherTrunk
 from .schedule import Ema, learning_rate
+from .teacher import Teacher, TeacherSpec
 from .validate import validate
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ log = structlog.get_logger()
 
 GENTLE_FROM = 0.85  # of the training; then no more mosaics, so that the last pictures are like real ones
 CLIP_NORM = 10.0
-MIMIC_WEIGHT = 6.0  # so that looking alike weighs about as much as the boxes' own loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,7 @@ class TrainConfig:
     validate_every: int = 1
     save_every_s: float = 120.0
     freeze: tuple[str, ...] = ()
+    compile: bool = False  # a minute for each picture size, then steps are quicker; wants a C++ compiler
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -73,7 +74,7 @@ class Trainer:
     """One training run in `folder`; a folder with a `last.pt` is gone on with.
 
     `start` is a state dict to begin from (transfer learning); layers whose shape differs keep their random start.
-    `mimic` names a teacher whose feature maps the pyramid learns to look like.
+    `teacher` sees each training picture too, and the network learns to imitate its answer and its feature maps.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Trainer:
         config: TrainConfig,
         *,
         start: Mapping[str, Tensor] | None = None,
-        mimic: MimicSpec | None = None,
+        teacher: TeacherSpec | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,8 +97,11 @@ class Trainer:
             transfer(self.model, start)
         freeze(self.model, config.freeze)
         self.ema = Ema(self.model)
-        self.mimic = Mimic(TeacherTrunk(mimic), net.neck).to(self.device) if mimic else None
-        modules = [self.model, self.mimic] if self.mimic else [self.model]
+        self.teacher = teacher
+        self.imitation = Imitation(net.neck, Teacher(teacher).widths).to(self.device) if teacher else None
+        modules = [self.model, self.imitation] if self.imitation else [self.model]
+        run = self.model.with_maps
+        self.network = torch.compile(run, dynamic=False) if config.compile else run
         self.optimizer = make_optimizer(nn.ModuleList(modules), config)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
         self.epoch, self.best, self.stale, self.steps = 0, -1.0, 0, 0
@@ -125,7 +129,8 @@ class Trainer:
             batches.sizes = list(self.config.early_sizes if early else self.config.sizes)
             gentle = self._progress(0) >= GENTLE_FROM
             train.config = GENTLE if gentle else self.config.augment
-            losses = self._epoch(make_loader(train, batches, self.config.workers, pin=self.device.type == "cuda"))
+            pin = self.device.type == "cuda"
+            losses = self._epoch(make_loader(train, batches, self.config.workers, pin=pin, teacher=self.teacher))
             self.epoch += 1
             self._close_epoch(losses, held_out)
         return self.best
@@ -137,8 +142,8 @@ class Trainer:
         sums: dict[str, float] = {}
         saved = self.clock()
         bar = tqdm(loader, desc=f"epoch {self.epoch + 1}", unit="batch", leave=False, mininterval=2.0)
-        for count, (pictures, truth) in enumerate(bar):
-            parts = self._step(pictures, truth, count / len(loader))
+        for count, batch in enumerate(bar):
+            parts = self._step(batch, count / len(loader))
             for key, value in parts.items():
                 sums[key] = sums.get(key, 0.0) + value
             bar.set_postfix({key: f"{value / (count + 1):.3f}" for key, value in sums.items()})
@@ -152,20 +157,19 @@ class Trainer:
                 break
         return {key: value / (count + 1) for key, value in sums.items()}
 
-    def _step(self, pictures: Tensor, truth: Tensor, share: float) -> Mapping[str, float]:
+    def _step(self, batch: Batch, share: float) -> Mapping[str, float]:
         rate = learning_rate(self.config.rate, self._progress(share), self.config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        pictures = pictures.to(self.device, non_blocking=True).float()
-        truth = truth.to(self.device, non_blocking=True)
+        pictures = batch.pictures.to(self.device, non_blocking=True).float()
+        truth = batch.truth.to(self.device, non_blocking=True)
         points, _ = grid(pictures.shape[2], pictures.shape[3], self.device)
         with autocast(self.config):
-            maps = self.model.features(pictures)
-            logits, boxes = self.model.predict(maps, pictures.shape[2], pictures.shape[3])
+            maps, logits, boxes = self.network(pictures)
         loss, parts = detection_loss(logits, boxes, points, truth)
-        if self.mimic:
-            unlike = self.mimic.loss(pictures, maps)
-            loss, parts = loss + MIMIC_WEIGHT * unlike, {**parts, "unlike": float(unlike.detach())}
+        if self.imitation and batch.seen:
+            imitation, more = self.imitation(maps, logits, boxes, batch.seen.to(self.device))
+            loss, parts = loss + imitation, {**parts, **more}
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
@@ -213,7 +217,7 @@ class Trainer:
             "raw": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "mimic": self.mimic.state_dict() if self.mimic else {},
+            "imitation": self.imitation.state_dict() if self.imitation else {},
             "ema_steps": self.ema.steps,
             "steps": self.steps,
             "spent_s": self.spent_s,
@@ -229,8 +233,8 @@ class Trainer:
         self.ema.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        if self.mimic:
-            self.mimic.load_state_dict(state["mimic"])
+        if self.imitation:
+            self.imitation.load_state_dict(state["imitation"])
         self.ema.steps, self.steps, self.epoch = state["ema_steps"], state["steps"], state["epoch"]
         self.best, self.stale = state["score"], state["stale"]
         self._started = self.clock() - state["spent_s"]

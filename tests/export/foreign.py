@@ -100,11 +100,13 @@ class Net:
 
 
 def yolox(path: Path, classes: int = 3, scale: float = 0.004) -> Path:
-    """Raw offsets, then object and classes through Sigmoid."""
-    net = Net(1)
-    raw = net.maps(5 + classes, scale)
-    joined = net.op("Concat", net.part(raw, 0, 4), net.op("Sigmoid", net.part(raw, 4, END)), axis=1)
-    return net.save(path, {net.turned(joined): FLOAT})
+    """Each scale: raw offsets, then object and classes through Sigmoid; all scales flattened and joined."""
+    net, scales = Net(1), []
+    for stride in (8, 16, 32):
+        raw = net.conv("images", 5 + classes, stride, scale)
+        said = net.op("Concat", net.part(raw, 0, 4), net.op("Sigmoid", net.part(raw, 4, END)), axis=1)
+        scales.append(net.reshape(said, 1, 5 + classes, (SIZE // stride) ** 2))
+    return net.save(path, {net.turned(net.op("Concat", *scales, axis=2)): FLOAT})
 
 
 def yolox_decoded(path: Path) -> Path:

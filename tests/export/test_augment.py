@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export.training.augment import AugmentConfig, Chance, augment, camera, warp_boxes
+from export.training.augment import AugmentConfig, Chance, augment, camera, mix, warp_boxes
 
 PLAIN = AugmentConfig(hue=0, saturation=0, value=0, grey=0, blur=0, noise=0)
 
@@ -82,3 +82,29 @@ def test_each_camera_fault_changes_the_picture_and_nothing_else(change: str) -> 
     assert not np.array_equal(out, picture)
     if change == "grey":
         assert np.array_equal(out[..., 0], out[..., 2])
+
+
+def test_two_pictures_in_one_keep_the_boxes_of_both_by_their_shares() -> None:
+    """Brightness and scores are shared out alike; the scenes themselves are left as they were."""
+    front, back = _scene(0), (np.full((100, 120, 3), 100, np.uint8), np.array([[0, 0, 9, 9, 0.5, 1]], np.float32))
+
+    picture, rows = mix(front, back, 0.75)
+
+    assert picture[50, 50, 0] == round(255 * 0.75 + 100 * 0.25)
+    assert picture[0, 0, 0] == 25
+    np.testing.assert_allclose(rows[:, 4], [0.75, 0.125])
+    assert front[1][0, 4] == 1
+
+
+def test_mixing_happens_as_often_as_asked() -> None:
+    """Never by default; with 1, always."""
+    counts = [
+        len(
+            augment(
+                _scene, 0, 4, 96, Chance(replace(PLAIN, mosaic=0, scale=(0.8, 1), mix=m), np.random.default_rng(3))
+            )[1]
+        )
+        for m in (0.0, 1.0)
+    ]
+
+    assert counts == [1, 2]

@@ -16,18 +16,9 @@ from export.nets.presence import FILTERS, SIZE, DeployedPresence, Preprocess, Pr
 from export.runtime import Detector
 from export.to_onnx import Deployed, export_module
 
+from .trained import trained_like
+
 torch.set_num_threads(1)  # tests share the machine
-
-
-def _trained_like(model: torch.nn.Module) -> torch.nn.Module:
-    """Give normalisation layers statistics as a training leaves them."""
-    generator = torch.Generator().manual_seed(1)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * 0.1)
-            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    return model.eval()
 
 
 def test_the_default_detector_is_small() -> None:
@@ -52,7 +43,7 @@ def test_the_default_detector_is_small() -> None:
 def test_fusing_changes_no_output() -> None:
     """Folding normalisation and skips into the kernels is exact up to rounding."""
     torch.manual_seed(0)
-    model = _trained_like(Nano(NanoConfig(stem=8, stages=(16, 16, 32, 32), neck=16, head=16)))
+    model = trained_like(Nano(NanoConfig(stem=8, stages=(16, 16, 32, 32), neck=16, head=16)))
     picture = torch.rand(2, 3, 64, 96) * 255
     with torch.no_grad():
         logits, boxes = model(picture)
@@ -66,7 +57,7 @@ def test_fusing_changes_no_output() -> None:
 def test_the_deployed_detector_gives_the_networks_best_places_sorted() -> None:
     """Rows are the places by falling best score, with the boxes and classes that the network gave them."""
     torch.manual_seed(0)
-    model = _trained_like(Nano(NanoConfig(classes=3, stem=8, stages=(16, 16, 32, 32), neck=16, head=16)))
+    model = trained_like(Nano(NanoConfig(classes=3, stem=8, stages=(16, 16, 32, 32), neck=16, head=16)))
     pictures = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
     with torch.no_grad():
         logits, boxes = model(pictures.float())
@@ -103,9 +94,12 @@ def _by_us(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(Preprocess(picture.shape[1], picture.shape[0])(planes)[0].numpy())
 
 
-@pytest.mark.parametrize("size", [(224, 224), (448, 448), (640, 360), (1280, 720), (353, 287)])
+SIZES = [(224, 224), (448, 448), (640, 360), (1280, 720), (353, 287), (160, 120), (112, 640), (97, 31), (2, 2)]
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_preprocessing_gives_what_opencv_gives_on_drawn_pictures(size: tuple[int, int]) -> None:
-    """Smooth scenes and noise, at sizes of cameras: at most 1e-3 from OpenCV on the normalised picture."""
+    """Smooth scenes and noise, larger and smaller than 224: at most 1e-3 from OpenCV on the normalised picture."""
     rng = np.random.default_rng(size[0])
     smooth = cv2.resize(rng.integers(0, 256, (9, 16, 3)).astype(np.uint8), size, interpolation=cv2.INTER_CUBIC)
     noise = rng.integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)

@@ -216,3 +216,16 @@ def test_the_command_names_a_missing_dataset(tmp_path: Path, capsys: pytest.Capt
     assert code == 1
     assert "none.json: cannot be read" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_what_belongs_to_the_other_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """lepton-presence would ignore a start or a teacher in silence: it says so instead, and writes nothing."""
+    data = tmp_path / "data"
+    labels = write_scenes(data, 8, size=64)
+    base = ["train", "--net", "presence", "--data", str(labels), str(data), "--out", str(tmp_path / "run")]
+
+    code = main([*base, "--freeze", "backbone"])
+
+    assert code == 1
+    assert "--freeze belongs to --net nano" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
