@@ -9,14 +9,14 @@ from pathlib import Path
 from .train import size, sizes
 
 ABOUT = """\
-Make a lepton-nano that you trained smaller: the least useful channels of every layer go, the rest is fine-tuned on
+Make a lepton-nano smaller: the least useful channels of every layer go, the rest is fine-tuned on
 your data, and the result is judged on held-out pictures. Prints file size, mAP and latency before and after, and
 writes no model that lost more than --max-drop. Killed at any moment, the same command goes on.
 
   lepton-export prune runs/mine/best.pt --keep 0.7 --data train.json pictures/ --val val.json pictures/ --out runs/slim
 
-In the --out folder: last.pt, best.pt, log.csv, and model.onnx. Only lepton-nano checkpoints can be pruned; to make
-an adopted ONNX file smaller, use `quantize` or adopt it with --fp16."""
+In the --out folder: last.pt, best.pt, log.csv, and model.onnx. Only lepton-nano can be pruned, a checkpoint or the
+finished file; to make an adopted ONNX file smaller, use `quantize` or adopt it with --fp16."""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,7 +27,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", type=Path, help="best.pt or last.pt of a training")
+    parser.add_argument("model", type=Path, help="best.pt or last.pt of a training, or a finished lepton-nano .onnx")
     parser.add_argument("--keep", type=float, default=0.7, help="share of the channels to keep (default: 0.7)")
     for flag, what in (("--data", "to fine-tune on"), ("--val", "held out, to judge on")):
         parser.add_argument(
@@ -63,10 +63,10 @@ def run(args: argparse.Namespace) -> int:
     from ..compression.prune import Settings, prune
     from ..compression.toll import Truth
     from ..dataset import read_coco
-    from ..training import checkpoint
+    from ..training.start import read_nano
     from ..training.train import TrainConfig
 
-    labels = tuple(checkpoint.load(args.checkpoint).get("labels", ()))
+    labels = tuple(read_nano(args.model).get("labels", ()))
     train = TrainConfig(
         epochs=args.epochs,
         hours=args.hours,
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
     )
     data, held_out = (read_coco(json, folder, labels) for json, folder in (args.data, args.val))
-    result = prune(args.checkpoint, args.out, data, held_out, settings)
+    result = prune(args.model, args.out, data, held_out, settings)
     before, after = result.parameters
     sys.stdout.write(f"{result.toll.to_text()}parameters{'':14}{before:10}{after:10}\n")
     sys.stdout.write(f"wrote {args.out / 'model.onnx'}\n")

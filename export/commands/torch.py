@@ -9,9 +9,10 @@ from pathlib import Path
 from .train import size
 
 ABOUT = """\
-Write a model of the contract from PyTorch: a checkpoint of `train`, or your own module.
+Write a model of the contract from PyTorch: a checkpoint or a finished lepton-nano of `train`, or your own module.
 
   lepton-export torch runs/mine/last.pt --out mine.onnx --size 416x320
+  lepton-export torch lepton-nano.onnx --out wide.onnx --size 640x384           # a finished file, other input size
   lepton-export torch mynet:build --labels person,car --size 640x384 --out mynet.onnx
 
 `mynet:build` is a function without arguments in mynet.py that returns a torch.nn.Module in eval mode. Its forward
@@ -27,7 +28,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", help="checkpoint (.pt), or module:function")
+    parser.add_argument("source", help="checkpoint (.pt), finished lepton-nano (.onnx), or module:function")
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
     parser.add_argument("--size", type=size, default="416x320", metavar="WxH", help="input size (default: 416x320)")
     parser.add_argument("--labels", help="comma list of the classes (default: those of the checkpoint)")
@@ -46,12 +47,12 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import LabError
     from ..files import sha256_of
     from ..to_onnx import deployed, export_module, module_from
-    from ..training import checkpoint
+    from ..training.start import read_nano
 
     path = Path(args.source)
-    from_checkpoint = path.suffix == ".pt"
-    state = checkpoint.load(path) if from_checkpoint else {}
-    module = deployed(state, args.size, str(path)) if from_checkpoint else module_from(args.source)
+    ours = path.suffix in {".pt", ".onnx"}
+    state = read_nano(path) if ours else {}
+    module = deployed(state, args.size, str(path)) if ours else module_from(args.source)
     labels = tuple(args.labels.split(",")) if args.labels else tuple(state.get("labels", ()))
     if not labels:
         raise LabError(f"{args.source}: says no labels; name them with --labels person,car")
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         nms_iou=args.nms_iou,
         score_threshold=args.score_threshold,
         source=args.source,
-        source_sha256=sha256_of(path) if from_checkpoint else "",
+        source_sha256=sha256_of(path) if ours else "",
         licence=args.licence,
     )
     export_module(module, args.out, args.size, metadata)

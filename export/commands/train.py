@@ -125,7 +125,7 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
     from ..training import checkpoint
     from ..training.augment import AugmentConfig
     from ..training.loader import Augmented
-    from ..training.start import start_weights
+    from ..training.start import start_from
     from ..training.teacher import TeacherSpec
     from ..training.train import TrainConfig, Trainer
 
@@ -150,11 +150,11 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
         freeze=tuple(part for part in args.freeze.split(",") if part),
         compile=args.compile,
     )
-    net = NanoConfig(classes=len(train.labels))
     pictures = Augmented(train, config.augment, args.seed)
-    start = start_weights(args.start, net, train.labels, pictures.sample(max(args.sizes))) if args.start else None
+    start = start_from(args.start, train.labels, pictures.sample(max(args.sizes))) if args.start else None
+    net = start.net if start else NanoConfig(classes=len(train.labels))
     teacher = TeacherSpec(path=args.teacher, labels=train.labels, maps=tuple(args.mimic)) if args.teacher else None
-    trainer = Trainer(args.out, net, config, start=start, teacher=teacher)
+    trainer = Trainer(args.out, net, config, start=start.weights if start else None, teacher=teacher)
     # Python's own handler raises wherever the program is, and is lost in the clean-up of a loader
     before = signal.signal(signal.SIGINT, lambda *_: trainer.stop())
     try:

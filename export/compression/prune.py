@@ -17,6 +17,7 @@ from ..runtime import Detector
 from ..to_onnx import deployed, export_module, nano_from_checkpoint
 from ..training import checkpoint
 from ..training.loader import Augmented
+from ..training.start import read_nano, settle
 from ..training.train import TrainConfig, Trainer
 from .channels import pruned
 from .toll import Toll, Truth, refuse_loss, weigh
@@ -47,18 +48,20 @@ class Result:
 
 
 def prune(source: Path, folder: Path, data: Dataset, held_out: Dataset, settings: Settings) -> Result:
-    """Prune the lepton-nano checkpoint `source`; write `folder`/model.onnx and the checkpoints of its fine-tuning.
+    """Prune the lepton-nano `source`, a checkpoint or a finished file; write `folder`/model.onnx.
 
-    Raises LabError when the checkpoint is of another network, QualityError when more was lost than allowed:
-    then there is no model.onnx, but the fine-tuning can be prolonged.
+    The folder holds the checkpoints of its fine-tuning as well. Raises LabError when `source` is another network,
+    QualityError when more was lost than allowed: then there is no model.onnx, but the fine-tuning can be prolonged.
     """
-    state = checkpoint.load(source)
+    state = read_nano(source)
     if state.get("net") == "presence":
         raise LabError(f"{source}: lepton-presence has no channels to prune; only lepton-nano can be pruned")
     original = nano_from_checkpoint(state, str(source))
     smaller = pruned(original, settings.keep)
+    pictures = Augmented(data, settings.train.augment, settings.train.seed)
+    settle(smaller, pictures.sample(max(settings.train.sizes)))
     trainer = Trainer(folder, smaller.config, settings.train, start=smaller.state_dict())
-    trainer.fit(Augmented(data, settings.train.augment, settings.train.seed), [1] * len(data), held_out)
+    trainer.fit(pictures, [1] * len(data), held_out)
     toll = _judge(source, state, folder, settings)
     return Result(toll, (_parameters(original), _parameters(smaller)))
 

@@ -1,12 +1,13 @@
 """Where a training begins when not from nothing: a checkpoint, or a finished lepton-nano file such as the shipped one.
 
-In a finished file normalisation and skips are folded away (`Nano.fuse`). `unfolded` puts them back so that the network
-gives the same answers and can learn on as before.
+In a finished file normalisation and skips are folded away (`Nano.fuse`). `read_nano` puts them back so that the network
+gives the same answers; `settle` then makes it ready to learn on.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -18,44 +19,60 @@ from torch import Tensor, nn
 from ..contract import read_metadata
 from ..errors import LabError
 from ..nets.nano import Conv, Nano, NanoConfig
+from ..to_onnx import nano_from_checkpoint
 from . import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-CLASS_LAYERS = ("head.classes.weight", "head.classes.bias")
+STEM = "backbone.stem.conv.weight"
 
 
-def start_weights(path: Path, net: NanoConfig, labels: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
-    """Return the state dict to begin from; classes are taken over by name, those the file lacks are left out.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The shape of the network to train and the weights that it begins with."""
 
-    `pictures` uint8 [N, 3, H, W], RGB, show what activations the data gives; only a finished file needs them.
-    Raises LabError when `path` is neither a checkpoint nor a finished file of this network.
+    net: NanoConfig
+    weights: dict[str, Tensor]
+
+
+def start_from(path: Path, labels: Sequence[str], pictures: Tensor) -> Start:
+    """Return where a training for `labels` begins; classes are taken over by name, new ones begin fresh.
+
+    `pictures` uint8 [N, 3, H, W], RGB, show what activations the data gives.
+    Raises LabError when `path` is neither a checkpoint of lepton-nano nor a finished file of it.
     """
+    state = read_nano(path)
+    model = nano_from_checkpoint(state, str(path))
     if path.suffix == ".onnx":
-        model = _load(path)
-        known = read_metadata(model, str(path)).labels
-        state = unfolded(_finished_weights(model, path), replace(net, classes=len(known)), pictures, path)
-    else:
-        held: dict[str, Any] = checkpoint.load(path)
-        state, known = dict(held["model"]), tuple(held.get("labels", labels))
-    return _by_name(state, known, labels)
+        settle(model, pictures)
+    known = tuple(state.get("labels", labels))
+    weights = dict(model.state_dict())
+    net = replace(model.config, classes=len(labels))
+    if known != tuple(labels):
+        weights.update(_classes_by_name(weights, net, known, labels))
+    return Start(net, weights)
 
 
-def unfolded(weights: Mapping[str, Tensor], net: NanoConfig, pictures: Tensor, path: Path) -> dict[str, Tensor]:
-    """Return the weights of a finished file with every normalisation and skip put back; answers stay the same."""
-    model = Nano(net).eval()
+def read_nano(path: Path) -> dict[str, Any]:
+    """Return the checkpoint at `path`; of a finished file, what a checkpoint says of it: net, labels, model.
+
+    Raises LabError when the file is neither.
+    """
+    if path.suffix != ".onnx":
+        return checkpoint.load(path)
     try:
-        for name, module in model.named_modules():
-            if isinstance(module, Conv):
-                _unfold(module, weights[f"{name}.conv.weight"], weights[f"{name}.conv.bias"])
+        file = onnx.load(str(path))
+    except (OSError, ValueError, DecodeError) as exc:
+        raise LabError(f"{path}: cannot be read as ONNX ({exc})") from exc
+    weights = _finished_weights(file, path)
+    try:
+        net = _shape(weights)
+        model = _unfolded(weights, net)
     except (KeyError, RuntimeError) as exc:
-        raise LabError(f"{path}: not a lepton-nano of this shape ({str(exc)[:120]})") from exc
-    plain = {key: weights[key] for key in model.state_dict() if key in weights and ".conv." not in key}
-    model.load_state_dict({**model.state_dict(), **plain})
-    settle(model, pictures)
-    return dict(model.state_dict())
+        raise LabError(f"{path}: not a lepton-nano ({str(exc)[:120]})") from exc
+    return {"net": asdict(net), "labels": list(read_metadata(file, str(path)).labels), "model": model.state_dict()}
 
 
 @torch.no_grad()
@@ -78,7 +95,51 @@ def _settle(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     norm.running_var.copy_(var)
 
 
+def _finished_weights(file: onnx.ModelProto, path: Path) -> dict[str, Tensor]:
+    """Return the weights that `Deployed` wrote, named as in `Nano`, the scale of the pictures taken out of the stem."""
+    named = {i.name.removeprefix("model."): i for i in file.graph.initializer if i.name.startswith("model.")}
+    weights = {name: torch.from_numpy(numpy_helper.to_array(i).copy()).float() for name, i in named.items()}
+    if STEM not in weights:
+        raise LabError(f"{path}: not a lepton-nano that `lepton-export train` wrote, in float")
+    weights[STEM] *= 255.0
+    return weights
+
+
+def _shape(weights: Mapping[str, Tensor]) -> NanoConfig:
+    """Read the widths and depths of the network off its weights."""
+
+    def width(name: str) -> int:
+        return int(weights[f"{name}.conv.weight"].shape[0])
+
+    def stage(number: int) -> int:
+        return width(f"backbone.stages.{number}.0")
+
+    def depth(number: int) -> int:
+        layer = re.compile(rf"backbone\.stages\.{number}\.1\.layers\.\d+\.conv\.weight")
+        return sum(bool(layer.fullmatch(name)) for name in weights)
+
+    return NanoConfig(
+        classes=int(weights["head.classes.weight"].shape[0]),
+        stem=width("backbone.stem"),
+        stages=(stage(0), stage(1), stage(2), stage(3)),
+        depths=(depth(0), depth(1), depth(2), depth(3)),
+        neck=width("neck.lateral.0"),
+        head=width("head.class_tower"),
+    )
+
+
 @torch.no_grad()
+def _unfolded(weights: Mapping[str, Tensor], net: NanoConfig) -> Nano:
+    model = Nano(net)
+    plain = {key: weights[key] for key in model.state_dict() if key in weights and ".conv." not in key}
+    model.load_state_dict({**model.state_dict(), **plain})
+    for name, module in model.named_modules():
+        if isinstance(module, Conv):
+            _unfold(module, weights[f"{name}.conv.weight"], weights[f"{name}.conv.bias"])
+    model.eval()
+    return model
+
+
 def _unfold(module: Conv, kernel: Tensor, bias: Tensor) -> None:
     """Load a folded kernel, less its skip, before a normalisation that only adds the bias."""
     norm = module.bn
@@ -94,33 +155,14 @@ def _unfold(module: Conv, kernel: Tensor, bias: Tensor) -> None:
     norm.bias.copy_(bias)
 
 
-def _load(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(str(path))
-    except (OSError, ValueError, DecodeError) as exc:
-        raise LabError(f"{path}: cannot be read as ONNX ({exc})") from exc
-
-
-def _finished_weights(model: onnx.ModelProto, path: Path) -> dict[str, Tensor]:
-    """Return the weights that `Deployed` wrote, named as in `Nano`, the scale of the pictures taken out of the stem."""
-    named = {i.name.removeprefix("model."): i for i in model.graph.initializer if i.name.startswith("model.")}
-    weights = {name: torch.from_numpy(numpy_helper.to_array(i).copy()).float() for name, i in named.items()}
-    stem = "backbone.stem.conv.weight"
-    if stem not in weights:
-        raise LabError(f"{path}: not a file that `lepton-export train` wrote; start from one, or from a checkpoint")
-    weights[stem] *= 255.0
-    return weights
-
-
-def _by_name(state: dict[str, Tensor], known: Sequence[str], labels: Sequence[str]) -> dict[str, Tensor]:
-    """Return `state` with its last class layer in the order of `labels`; a class it lacks keeps a fresh row."""
-    if tuple(known) == tuple(labels):
-        return state
-    fresh = Nano(NanoConfig(classes=len(labels), head=state[CLASS_LAYERS[0]].shape[1])).state_dict()
-    shared = [(new, known.index(label)) for new, label in enumerate(labels) if label in known]
-    for key in CLASS_LAYERS:
-        rows = fresh[key].clone()
-        for new, old in shared:
-            rows[new] = state[key][old]
-        state[key] = rows
-    return state
+def _classes_by_name(
+    weights: Mapping[str, Tensor], net: NanoConfig, known: Sequence[str], labels: Sequence[str]
+) -> dict[str, Tensor]:
+    """Return the last class layer in the order of `labels`; a class that was not known keeps a fresh row."""
+    fresh = Nano(net).state_dict()
+    layer = {key: fresh[key].clone() for key in ("head.classes.weight", "head.classes.bias")}
+    for new, label in enumerate(labels):
+        if label in known:
+            for key, rows in layer.items():
+                rows[new] = weights[key][known.index(label)]
+    return layer

@@ -17,6 +17,7 @@ from export.runtime import Detector
 from export.training import checkpoint
 
 from .scenes import write_scenes
+from .trained import trained_like
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,18 +93,23 @@ def test_every_convolution_belongs_to_a_group(model: Nano) -> None:
 
 
 def _checkpoint(folder: Path, labels: tuple[str, ...]) -> Path:
-    """Write an untrained network as a training would."""
+    """Write a network as a training would."""
     torch.manual_seed(3)
     config = NanoConfig(classes=len(labels), stem=16, stages=(32, 32, 32, 32), depths=(0, 1, 0, 0), neck=32, head=16)
-    state = {"model": Nano(config).state_dict(), "net": asdict(config), "labels": labels}
+    state = {"model": trained_like(Nano(config)).state_dict(), "net": asdict(config), "labels": labels}
     checkpoint.save(folder / "base.pt", state)
     return folder / "base.pt"
 
 
-def test_the_command_prunes_fine_tunes_judges_and_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """From a checkpoint to a model of the contract with its comparison inside."""
+@pytest.mark.parametrize("name", ["base.pt", "base.onnx"])
+def test_the_command_prunes_fine_tunes_judges_and_exports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """From a checkpoint, or from a finished file, to a model of the contract with its comparison inside."""
     json = write_scenes(tmp_path / "data", 8)
-    base = _checkpoint(tmp_path, read_coco(json, tmp_path / "data").labels)
+    base = _checkpoint(tmp_path, read_coco(json, tmp_path / "data").labels).with_name(name)
+    if name.endswith(".onnx"):
+        assert main(["torch", str(tmp_path / "base.pt"), "--out", str(base), "--size", "96x96"]) == 0
     pair = [str(json), str(tmp_path / "data")]
     command = ["prune", str(base), "--keep", "0.5", "--data", *pair, "--val", *pair, "--out", str(tmp_path / "slim")]
 
@@ -113,7 +119,7 @@ def test_the_command_prunes_fine_tunes_judges_and_exports(tmp_path: Path, capsys
     assert code == 0
     assert "parameters" in capsys.readouterr().out
     said = Detector(tmp_path / "slim" / "model.onnx").metadata
-    assert said.source == "base.pt, 50% of its channels, fine-tuned"
+    assert said.source == f"{name}, 50% of its channels, fine-tuned"
     assert said.metrics["pruning"]["before"]["size_bytes"] > said.metrics["pruning"]["after"]["size_bytes"]
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from export.cli import main
 from export.contract import Metadata
 from export.errors import LabError
 from export.nets.nano import Nano, NanoConfig
+from export.runtime import Detector
 from export.to_onnx import Deployed, export_module
 from export.training import checkpoint
-from export.training.start import settle, start_weights
+from export.training.start import settle, start_from
 
 from . import contract_models
 from .trained import trained_like
@@ -53,7 +55,7 @@ def test_a_finished_file_gives_a_network_that_answers_as_before(tmp_path: Path) 
     """Folding and unfolding is exact up to rounding, and each normalisation fits the data it is shown."""
     before, path = _finished(tmp_path)
 
-    state = start_weights(path, SMALL, LABELS, _pictures())
+    state = start_from(path, LABELS, _pictures()).weights
 
     after = Nano(SMALL).eval()
     torch.testing.assert_close(_answers(after, state), _answers(before), atol=2e-3, rtol=1e-3)
@@ -85,23 +87,48 @@ def test_classes_are_taken_over_by_name(tmp_path: Path, kind: str) -> None:
         path = tmp_path / "last.pt"
         checkpoint.save(path, {"model": before.state_dict(), "net": asdict(SMALL), "labels": list(LABELS)})
     labels = ("dog", "car", "cat")
-    config = NanoConfig(**{**asdict(SMALL), "classes": 3})
 
-    state = start_weights(path, config, labels, _pictures())
+    start = start_from(path, labels, _pictures())
 
-    logits, boxes = _answers(Nano(config).eval(), state)
+    logits, boxes = _answers(Nano(start.net).eval(), start.weights)
     known, known_boxes = _answers(before)
     torch.testing.assert_close(logits[..., 1], known[..., 1], atol=2e-3, rtol=1e-3)
     torch.testing.assert_close(boxes, known_boxes, atol=2e-2, rtol=1e-3)
 
 
-def test_a_file_that_train_did_not_write_is_refused(tmp_path: Path) -> None:
-    """Adopted detectors have other layers; a file of another shape and bytes that are no file are named as well."""
-    other = contract_models.build(tmp_path / "other.onnx")
-    _, small = _finished(tmp_path)
-    broken = tmp_path / "broken.onnx"
-    broken.write_bytes(b"no model")
+def test_the_shape_of_the_network_is_read_off_a_finished_file(tmp_path: Path) -> None:
+    """A pruned network goes on in its own widths, not in those of the shipped one."""
+    _, path = _finished(tmp_path)
 
-    for path, says in ((other, "not a file that"), (small, "not a lepton-nano of this shape"), (broken, "cannot be")):
-        with pytest.raises(LabError, match=says):
-            start_weights(path, NanoConfig(classes=2), LABELS, _pictures())
+    assert start_from(path, LABELS, _pictures()).net == SMALL
+
+
+def test_a_finished_file_can_be_written_again_for_another_input_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`torch small.onnx --size 96x64` gives the places of the wider input the answers that the network gives there."""
+    model, path = _finished(tmp_path)
+    picture = _pictures()[:1].repeat(1, 1, 1, 2)[..., :96]
+
+    code = main(["torch", str(path), "--size", "96x64", "--out", str(tmp_path / "wide.onnx")])
+
+    assert code == 0, capsys.readouterr().err
+    detector = Detector(tmp_path / "wide.onnx", threads=1)
+    with torch.no_grad():
+        best = model(picture.float())[0].sigmoid().amax()
+    assert detector.size == (96, 64)
+    assert detector.metadata.labels == LABELS
+    assert float(detector.run(picture.numpy())[0, 0, 4]) == pytest.approx(float(best), abs=1e-3)
+
+
+@pytest.mark.parametrize(("kind", "says"), [("adopted", "not a lepton-nano that"), ("bytes", "cannot be read as ONNX")])
+def test_a_file_that_train_did_not_write_is_refused(tmp_path: Path, kind: str, says: str) -> None:
+    """Adopted detectors have other layers, and bytes that are no file have none."""
+    path = tmp_path / "other.onnx"
+    if kind == "adopted":
+        contract_models.build(path)
+    else:
+        path.write_bytes(b"no model")
+
+    with pytest.raises(LabError, match=says):
+        start_from(path, LABELS, _pictures())
