@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own documents use
 
-from .assign import assign, iou
+from .assign import Assignment, assign, iou
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Assigner = Callable[[Tensor, Tensor, Tensor, Tensor], Assignment]
 BOX_WEIGHT = 2.5
 
 
-def detection_loss(logits: Tensor, boxes: Tensor, points: Tensor, truth: Tensor) -> tuple[Tensor, Mapping[str, float]]:
+def detection_loss(
+    logits: Tensor, boxes: Tensor, points: Tensor, truth: Tensor, assigner: Assigner = assign
+) -> tuple[Tensor, Mapping[str, float]]:
     """Return the loss of one batch and its parts for the log.
 
     logits [B, A, C], boxes [B, A, 4] xyxy in pixels, points [A, 2], truth [G, 7] as in `assign`.
     The class target of a positive place is its alignment with the object (quality and teacher's score in one).
     """
-    found = assign(logits.detach().sigmoid(), boxes.detach(), points, truth)
+    found = assigner(logits.detach().sigmoid(), boxes.detach(), points, truth)
     target = torch.zeros_like(logits)
     target[found.picture, found.place, truth[found.truth, 6].long()] = found.target
     total = found.target.sum().clamp(min=1.0)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import random
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..errors import LabError
@@ -30,15 +31,14 @@ from .teacher import Teacher, TeacherSpec
 from .validate import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
-
-    from torch import Tensor
 
     from ..dataset import Dataset
 
 log = structlog.get_logger()
 
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, "Mapping[str, float]"]]
 GENTLE_FROM = 0.85  # of the training; then no more mosaics, so that the last pictures are like real ones
 CLIP_NORM = 10.0
 
@@ -75,6 +75,7 @@ class Trainer:
 
     `start` is a state dict to begin from (transfer learning); layers whose shape differs keep their random start.
     `teacher` sees each training picture too, and the network learns to imitate its answer and its feature maps.
+    `build` and `loss` are for experiments with other networks of the same outputs, and other ways to learn from labels.
     """
 
     def __init__(
@@ -85,6 +86,8 @@ class Trainer:
         *,
         start: Mapping[str, Tensor] | None = None,
         teacher: TeacherSpec | None = None,
+        build: Callable[[NanoConfig], Nano] = Nano,
+        loss: Loss = detection_loss,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +95,8 @@ class Trainer:
         self.labels: tuple[str, ...] = ()
         seed_everything(config.seed, config.threads)
         self.device = torch.device(config.device)
-        self.model = Nano(net).to(self.device, memory_format=torch.channels_last)
+        self.loss = loss
+        self.model = build(net).to(self.device, memory_format=torch.channels_last)
         if start is not None:
             transfer(self.model, start)
         freeze(self.model, config.freeze)
@@ -166,7 +170,7 @@ class Trainer:
         points, _ = grid(pictures.shape[2], pictures.shape[3], self.device)
         with autocast(self.config):
             maps, logits, boxes = self.network(pictures)
-        loss, parts = detection_loss(logits, boxes, points, truth)
+        loss, parts = self.loss(logits, boxes, points, truth)
         if self.imitation and batch.seen:
             imitation, more = self.imitation(maps, logits, boxes, batch.seen.to(self.device))
             loss, parts = loss + imitation, {**parts, **more}
