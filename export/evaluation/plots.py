@@ -7,7 +7,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from matplotlib import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import TABLEAU_COLORS
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -19,14 +21,18 @@ from .score import RECALLS
 TILE = (480, 360)  # width, height of one picture on the sheet
 COLUMNS = 4
 WORST = 12
+LEGEND_ROWS = 30
 FOUND, MISSED, FALSE = (80, 200, 80), (60, 60, 255), (0, 190, 255)  # BGR: green, red, amber
 
 
 def draw_curves(evaluation: Evaluation, path: Path) -> None:
     """Write precision over recall at IoU .50, one line a label that the truth has."""
-    figure = Figure(figsize=(7, 6))
+    drawn = sum(label.boxes > 0 for label in evaluation.scores.classes)
+    columns = -(-drawn // LEGEND_ROWS)
+    figure = Figure(figsize=(6.5 + 1.7 * columns, 6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(title=evaluation.name, xlabel="recall at IoU .50", ylabel="precision")
+    axes.set_prop_cycle(cycler(linestyle=["-", "--", ":", "-."]) * cycler(color=TABLEAU_COLORS.values()))
     recall = np.linspace(0, 1, RECALLS)
     for column, label in enumerate(evaluation.scores.classes):
         if label.boxes:
@@ -35,7 +41,8 @@ def draw_curves(evaluation: Evaluation, path: Path) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.grid(visible=True, alpha=0.3)
-    axes.legend(fontsize=8, loc="lower left")
+    if drawn:
+        figure.legend(fontsize=8, loc="outside right upper", ncols=columns)
     figure.savefig(path, dpi=110)
 
 
