@@ -7,9 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import TABLEAU_COLORS
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -22,6 +20,7 @@ TILE = (480, 360)  # width, height of one picture on the sheet
 COLUMNS = 4
 WORST = 12
 LEGEND_ROWS = 30
+LINES = ("-", "--", ":", "-.")  # ten colours each
 FOUND, MISSED, FALSE = (80, 200, 80), (60, 60, 255), (0, 190, 255)  # BGR: green, red, amber
 
 
@@ -32,12 +31,13 @@ def draw_curves(evaluation: Evaluation, path: Path) -> None:
     figure = Figure(figsize=(6.5 + 1.7 * columns, 6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(title=evaluation.name, xlabel="recall at IoU .50", ylabel="precision")
-    axes.set_prop_cycle(cycler(linestyle=["-", "--", ":", "-."]) * cycler(color=TABLEAU_COLORS.values()))
     recall = np.linspace(0, 1, RECALLS)
     for column, label in enumerate(evaluation.scores.classes):
         if label.boxes:
             precision = np.clip(evaluation.scores.precision50[:, column], 0, 1)
-            axes.plot(recall, precision, label=f"{label.label} {label.ap50:.3f}")
+            number = len(axes.lines)
+            style, colour = LINES[number // 10 % len(LINES)], f"C{number % 10}"
+            axes.plot(recall, precision, style, color=colour, label=f"{label.label} {label.ap50:.3f}")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.grid(visible=True, alpha=0.3)
