@@ -1,4 +1,4 @@
-"""Writing files whole or not at all: into a temporary file beside the target, then renamed."""
+"""Files written whole or not at all, into a draft beside the target that is then renamed; models found by name."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ from .errors import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+SHIPPED = Path(__file__).resolve().parents[1] / "daemon" / "models"  # the daemon's package data, installed beside us
+
+
+def model_file(text: str) -> Path:
+    """Return the file that a command line means: a path, or the name of a model that the daemon ships."""
+    shipped = SHIPPED / f"{text}.onnx"
+    return shipped if "/" not in text and not Path(text).exists() and shipped.is_file() else Path(text)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ what the teacher is sure of as sure, and what it doubts as doubtful. Boxes that 
   lepton-export distill teacher.onnx --pictures frames/ --out mine.json
   lepton-export distill teacher.onnx --data train.json pictures/ --out more.json     # adds to existing labels
 
-then: lepton-export train --data gate.json gate/ --start daemon/models/lepton-nano.onnx --out runs/gate"""
+then: lepton-export train --data gate.json gate/ --start lepton-nano --out runs/gate"""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

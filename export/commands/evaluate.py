@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import model_file
+
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
     from ..runtime import Detector
@@ -30,7 +32,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, help="a model of the contract")
+    parser.add_argument("model", type=model_file, help="a model of the contract, or lepton-nano for the shipped one")
     truth = parser.add_mutually_exclusive_group(required=True)
     truth.add_argument("--data", type=Path, nargs=2, metavar=("JSON", "FOLDER"), help="COCO labels and their pictures")
     truth.add_argument("--mot", type=Path, nargs=2, metavar=("TRUTH", "VIDEO"), help="MOTChallenge labels of a video")

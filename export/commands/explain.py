@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import model_file
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -32,7 +34,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, help="a model of the contract")
+    parser.add_argument("model", type=model_file, help="a model of the contract, or lepton-nano for the shipped one")
     parser.add_argument("picture", type=Path, help="the picture")
     parser.add_argument("--box", type=box, metavar="X1,Y1,X2,Y2", help="the detection, in the picture's pixels")
     parser.add_argument("--label", help="only detections of this label")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+
+from ..files import model_file
 
 ABOUT = """\
 Say what an ONNX file is: inputs, outputs, opset, size, parameters; for a model of the contract its metadata and labels,
@@ -21,7 +22,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", type=Path, help="any ONNX file")
+    parser.add_argument("file", type=model_file, help="any ONNX file, or lepton-nano for the shipped one")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
     parser.set_defaults(run=run)
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..files import model_file
 from .train import size, sizes
 
 ABOUT = """\
@@ -27,7 +28,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, help="best.pt or last.pt of a training, or a finished lepton-nano .onnx")
+    parser.add_argument(
+        "model", type=model_file, help="best.pt or last.pt of a training, a finished .onnx, or lepton-nano (shipped)"
+    )
     parser.add_argument("--keep", type=float, default=0.7, help="share of the channels to keep (default: 0.7)")
     for flag, what in (("--data", "to fine-tune on"), ("--val", "held out, to judge on")):
         parser.add_argument(

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..files import SHIPPED, model_file
+
 ABOUT = """\
 Make a model smaller and, on hardware with 8-bit units, faster: static INT8, calibrated on pictures like those that
 your cameras give. Prints file size, quality and latency before and after, keeps them in the file, and refuses to write
@@ -23,8 +25,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, help="a float32 model of the contract")
-    parser.add_argument("--out", type=Path, help="where to write (default: MODEL's name with -int8)")
+    parser.add_argument(
+        "model", type=model_file, help="a float32 model of the contract, or lepton-nano for the shipped one"
+    )
+    parser.add_argument("--out", type=Path, help="where to write (default: beside MODEL, with -int8)")
     parser.add_argument(
         "--calibrate", type=Path, nargs="+", required=True, help="pictures, recordings, or folders of either"
     )
@@ -55,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     from ..frames import sample_pictures
 
     truth = Truth(args.data, args.pictures or args.data.parent, args.limit) if args.data else None
-    target = args.out or args.model.with_name(f"{args.model.stem}-int8.onnx")
+    beside = Path() if args.model.parent == SHIPPED else args.model.parent
+    target = args.out or beside / f"{args.model.stem}-int8.onnx"
     settings = Settings(
         keep_first=args.keep_first,
         symmetric=args.symmetric,

@@ -12,7 +12,7 @@ ABOUT = """\
 Write a model of the contract from PyTorch: a checkpoint or a finished lepton-nano of `train`, or your own module.
 
   lepton-export torch runs/mine/last.pt --out mine.onnx --size 416x320
-  lepton-export torch lepton-nano.onnx --out wide.onnx --size 640x384           # a finished file, other input size
+  lepton-export torch lepton-nano --out wide.onnx --size 640x384       # the shipped one, for another input size
   lepton-export torch mynet:build --labels person,car --size 640x384 --out mynet.onnx
 
 `mynet:build` is a function without arguments in mynet.py that returns a torch.nn.Module in eval mode. Its forward
@@ -28,7 +28,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", help="checkpoint (.pt), finished lepton-nano (.onnx), or module:function")
+    parser.add_argument("source", help="checkpoint (.pt), finished .onnx, lepton-nano, or module:function")
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
     parser.add_argument("--size", type=size, default="416x320", metavar="WxH", help="input size (default: 416x320)")
     parser.add_argument("--labels", help="comma list of the classes (default: those of the checkpoint)")
@@ -45,11 +45,11 @@ def run(args: argparse.Namespace) -> int:
     """Export and check one module."""
     from ..contract import Metadata
     from ..errors import LabError
-    from ..files import sha256_of
+    from ..files import model_file, sha256_of
     from ..to_onnx import deployed, export_module, module_from
     from ..training.start import read_nano
 
-    path = Path(args.source)
+    path = model_file(args.source)
     ours = path.suffix in {".pt", ".onnx"}
     state = read_nano(path) if ours else {}
     module = deployed(state, args.size, str(path)) if ours else module_from(args.source)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import LabError
+from ..files import model_file
 
 if TYPE_CHECKING:
     from ..dataset import Dataset
@@ -19,7 +20,7 @@ Train a detector on pictures with COCO-format labels. Killed at any moment, the 
   lepton-export train --data train.json pictures/ --out runs/mine
   lepton-export train --data train.json pictures/ --out runs/mine --hours 2     # the clock ends it, not --epochs
   lepton-export train --data mine.json frames/ --out runs/mine \\
-      --start daemon/models/lepton-nano.onnx --freeze backbone --epochs 20      # go on from the shipped file
+      --start lepton-nano --freeze backbone --epochs 20                         # go on from the shipped file
   lepton-export train --data mine.json frames/ --out runs/mine --teacher yolox_s.lepton.onnx --mix 0.25
   lepton-export train --net presence --data train.json pictures/ --out runs/presence
 
@@ -84,7 +85,10 @@ def _add_learning(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--warmup", type=float, default=0.03, help="share of the training before the highest rate")
     group.add_argument("--seed", type=int, default=1)
     group.add_argument(
-        "--start", type=Path, metavar="FILE", help="begin from a checkpoint, or from a finished lepton-nano .onnx"
+        "--start",
+        type=model_file,
+        metavar="FILE",
+        help="checkpoint or finished .onnx to begin from; lepton-nano: shipped",
     )
     group.add_argument(
         "--teacher", type=Path, metavar="ONNX", help="an adopted YOLOX that looks at each picture too; see `distill`"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import model_file
 from .adopt import add_pixel_arguments
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, help="a model of the contract")
+    parser.add_argument("model", type=model_file, help="a model of the contract, or lepton-nano for the shipped one")
     parser.add_argument("--source", type=Path, help="the file it was made from: published ONNX or a contract model")
     parser.add_argument("--pictures", type=Path, nargs="+", help="pictures, recordings or folders to check with")
     parser.add_argument("--picture", type=Path, help="a picture with clear targets to store as the known answer")

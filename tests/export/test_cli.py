@@ -13,7 +13,7 @@ import pytest
 from export.adopt.families import NAMES
 from export.cli import COMMANDS, main
 from export.commands import adopt as adopt_command
-from export.files import whole_file
+from export.files import model_file, whole_file
 
 from . import foreign
 
@@ -124,3 +124,18 @@ def test_only_training_imports_torch() -> None:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
 
     assert ended.stdout == "False\n"
+
+
+def test_a_shipped_model_is_found_by_its_name_and_a_file_of_that_name_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`lepton-nano` is the file in the daemon's package, wherever that is installed."""
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["inspect", "lepton-nano"]) == 0
+    assert "person, bicycle" in capsys.readouterr().out
+    assert main(["quantize", "lepton-nano", "--calibrate", str(tmp_path)]) == 1
+    assert not list(model_file("lepton-nano").parent.glob("*int8*"))
+    foreign.yolox(tmp_path / "lepton-nano")
+    assert main(["inspect", "lepton-nano"]) == 0
+    assert "looks like YOLOX" in capsys.readouterr().out
