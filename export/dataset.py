@@ -7,6 +7,7 @@ What belongs here: files to records to arrays. What does not: augmentation, batc
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,8 @@ class Sample:
     rows: NDArray[np.float32]
 
     def read(self) -> NDArray[np.uint8]:
-        """Return the picture as BGR uint8 [H, W, 3]; raises DatasetError when it cannot be decoded."""
-        picture = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise DatasetError(f"{self.path}: missing, or not a picture that OpenCV reads")
-        return np.asarray(picture, np.uint8)
+        """Return the picture as BGR uint8 [H, W, 3]; raises DatasetError as `read_labelled`."""
+        return read_labelled(self.path, self.width, self.height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +50,9 @@ class Dataset:
         return len(self.samples)
 
     def split(self, share: float, seed: int) -> tuple[Dataset, Dataset]:
-        """Return the dataset without a random `share` of its pictures, and that share."""
+        """Return the dataset without a random `share` of its pictures, and that share, one picture at least."""
         order = np.random.default_rng(seed).permutation(len(self.samples))
-        held = set(order[: round(len(order) * share)].tolist())
+        held = set(order[: max(share > 0, round(len(order) * share))].tolist())
         parts = [tuple(s for i, s in enumerate(self.samples) if (i in held) == inside) for inside in (False, True)]
         return Dataset(self.labels, parts[0]), Dataset(self.labels, parts[1])
 
@@ -63,6 +61,22 @@ class Dataset:
         classes = [s.rows[:, 5] for s in self.samples]
         total = np.bincount(np.concatenate(classes).astype(int) if classes else [], minlength=len(self.labels))
         return dict(zip(self.labels, map(int, total), strict=True))
+
+
+def read_labelled(path: Path, width: int, height: int) -> NDArray[np.uint8]:
+    """Return a picture as BGR uint8 [height, width, 3], turned as its EXIF tag says.
+
+    Raises DatasetError when it cannot be decoded or is of another size than its labels were drawn on.
+    """
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise DatasetError(f"{path}: missing, or not a picture that OpenCV reads")
+    if picture.shape[:2] != (height, width):
+        found = f"{picture.shape[1]}x{picture.shape[0]}"
+        raise DatasetError(
+            f"{path}: is {found}, its labels were drawn on {width}x{height}; resized, or turned by EXIF?"
+        )
+    return np.asarray(picture, np.uint8)
 
 
 def read_coco(json_path: str | Path, folder: str | Path, labels: Sequence[str] | None = None) -> Dataset:
@@ -79,6 +93,8 @@ def read_coco(json_path: str | Path, folder: str | Path, labels: Sequence[str] |
         raise DatasetError(f"{path}: none of the labels {list(wanted)} is a category; it has {sorted(names.values())}")
     rows: dict[int, list[list[float]]] = {_get(image, "id", path, "image"): [] for image in document["images"]}
     for number, annotation in enumerate(document["annotations"]):
+        if not isinstance(annotation, dict):
+            raise DatasetError(f"{path}: annotation #{number} is no record: {str(annotation)[:80]}")
         _add_box(annotation, names, wanted, rows, f"{path}: annotation {annotation.get('id', f'#{number}')}")
     root = Path(folder)
     return Dataset(wanted, tuple(_sample(image, root, rows[image["id"]], path) for image in document["images"]))
@@ -140,12 +156,15 @@ def _add_box(
         name = names[annotation["category_id"]]
         target = rows[annotation["image_id"]]
         x, y, w, h = (float(v) for v in annotation["bbox"])
+        score = float(annotation.get("score", 1.0))
     except KeyError as exc:
         raise DatasetError(f"{where}: field or reference {exc} is missing") from exc
     except (TypeError, ValueError) as exc:
-        raise DatasetError(f"{where}: bbox is not [x, y, width, height]: {annotation.get('bbox')}") from exc
+        raise DatasetError(f"{where}: bbox is not [x, y, width, height], or score no number: {annotation}") from exc
+    if not all(map(math.isfinite, (x, y, w, h))) or not 0 <= score <= 1:
+        raise DatasetError(f"{where}: bbox {annotation['bbox']}, score {score}: finite numbers, and a score of 0 to 1")
     if name in labels and w > 0 and h > 0 and not annotation.get("iscrowd"):
-        target.append([x, y, x + w, y + h, float(annotation.get("score", 1.0)), float(labels.index(name))])
+        target.append([x, y, x + w, y + h, score, float(labels.index(name))])
 
 
 def _sample(image: dict[str, Any], root: Path, rows: list[list[float]], path: Path) -> Sample:

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -67,7 +68,7 @@ def _download(url: str, part: Path, patience: Patience) -> None:
             if exc.code == 416:  # nothing is left after what we have
                 return
             raise LabError(f"{url}: the server says {exc.code} {exc.reason}") from exc
-        except OSError as exc:  # urllib's errors, timeouts and resets all derive from it
+        except (OSError, HTTPException) as exc:  # refusals, timeouts and resets; replies that break off
             if attempt == patience.retries:
                 raise LabError(f"{url}: {exc}; call again to go on from {_length(part)} bytes") from exc
             time.sleep(pause_s)

@@ -72,27 +72,32 @@ def _frames(path: Path, count: int) -> Iterator[Picture]:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             if 0 < stream.frames <= SHORT_FRAMES or not container.duration:
-                yield from _every(container, stream, max(1, stream.frames // (count * 2)))
+                yield from _every(container, stream, 2 * count)
             else:
                 yield from _jumps(container, stream, count)
     except (av.FFmpegError, IndexError) as exc:
         raise DatasetError(f"{path}: not a video that can be read ({exc})") from exc
 
 
-def _every(container: Any, stream: Any, step: int) -> Iterator[Picture]:
-    """Decode everything, keep every `step`-th frame, but no more than a bounded number."""
+def _every(container: Any, stream: Any, most: int) -> list[Picture]:
+    """Decode up to SHORT_FRAMES frames; keep at most `most` at even distances, however many there turn out to be."""
+    kept: list[Picture] = []
+    step = 1
     for index, frame in enumerate(container.decode(stream)):
         if index >= SHORT_FRAMES:
-            return
+            break
         if index % step == 0:
-            yield frame.to_ndarray(format="bgr24")
+            kept.append(frame.to_ndarray(format="bgr24"))
+        if len(kept) > most:
+            kept, step = kept[::2], 2 * step
+    return kept
 
 
 def _jumps(container: Any, stream: Any, count: int) -> Iterator[Picture]:
     """Decode one frame after each jump: an hour of recording costs no more than a minute of it."""
-    last = None
+    last, begin = None, container.start_time or 0
     for moment in np.linspace(0, container.duration, count, endpoint=False).astype(int).tolist():
-        container.seek(moment)  # to the key frame before
+        container.seek(begin + moment)  # to the key frame before
         frame = next(iter(container.decode(stream)), None)
         if frame is not None and frame.pts != last:
             last = frame.pts

@@ -23,6 +23,9 @@ COCO = (
 COCO91_HOLES = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 
 
+COCO91_NOTE = ", coco91"  # how a model's `source` says that its classes were mapped from COCO's own numbers
+
+
 @dataclass(frozen=True, slots=True)
 class Labels:
     """Names of the classes. `class_map`: label index for each class number of the model, -1 for none; None = as is."""
@@ -54,6 +57,11 @@ def read_labels(text: str) -> Labels:
     else:
         names = [name.strip() for name in text.split(",")]
     return Labels(_checked(names, text))
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """Return the class names of `read_labels`, for models of our own: they count classes as the names are listed."""
+    return read_labels(text).names
 
 
 def noted_labels(props: dict[str, str]) -> Labels | None:

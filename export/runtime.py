@@ -115,9 +115,15 @@ class Detector:
         return np.ascontiguousarray(canvas[:, :, ::-1].transpose(2, 0, 1)), fit
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the raw rows float32 [N, K, 6] of a batch uint8 [N, 3, H, W], in input pixels, not suppressed."""
+        """Return the raw rows float32 [N, K, 6] of a batch uint8 [N, 3, H, W], in input pixels, not suppressed.
+
+        Raises ContractError when the graph cannot run such a batch.
+        """
         limit = self.metadata.batch or len(batch)
-        parts = [self.session.run([OUTPUT], {INPUT: batch[i : i + limit]})[0] for i in range(0, len(batch), limit)]
+        try:
+            parts = [self.session.run([OUTPUT], {INPUT: batch[i : i + limit]})[0] for i in range(0, len(batch), limit)]
+        except ORT_ERRORS as exc:
+            raise ContractError(f"{self.path}: cannot run a batch of {len(batch)} ({str(exc)[:200]})") from exc
         return np.concatenate(parts)
 
     def finish(self, rows: NDArray[np.float32], min_score: float) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ import onnx
 from ..contract import INPUT, OUTPUT, Metadata, write_metadata
 from ..errors import AdoptError
 from ..files import sha256_of, whole_file
-from ..labels import Labels, noted_labels
+from ..labels import COCO91_NOTE, Labels, noted_labels
 from . import signature, surgery
 from .assemble import assemble
 from .batch import with_open_batch
@@ -92,7 +92,7 @@ def adopt(source: Path, target: Path, request: Request) -> Adopted:
     if request.fp16:
         network, seen = _halved(network, seen)
     pixels = request.pixels.apply(foreign.family.pixels)
-    class_map = _class_map(foreign, labels)
+    class_map = class_map_of(foreign, labels)
     model = assemble(network, seen, foreign.family, pixels, class_map, open_batch=opened is not None)
     metadata = _metadata(source, foreign, labels, request, open_batch=opened is not None)
     write_metadata(model, metadata)
@@ -122,7 +122,7 @@ def _labels_for(foreign: Foreign, request: Request, source: Path) -> Labels:
     return labels
 
 
-def _class_map(foreign: Foreign, labels: Labels) -> tuple[int, ...] | None:
+def class_map_of(foreign: Foreign, labels: Labels) -> tuple[int, ...] | None:
     """Label index of each class number; where the outputs do not tell their number of classes, others have none."""
     if foreign.family.class_count(foreign.seen) is not None:
         return labels.class_map
@@ -141,7 +141,7 @@ def _metadata(source: Path, foreign: Foreign, labels: Labels, request: Request, 
         score_threshold=request.score_threshold,
         batch=0 if open_batch else 1,
         precision=_precision(foreign, request),
-        source=f"{source.name} ({family.name})",
+        source=f"{source.name} ({family.name}{COCO91_NOTE if labels.class_map else ''})",
         source_sha256=sha256_of(source),
         licence=request.licence or foreign.licence,
     )

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from .arguments import share
+
 ABOUT = """\
 Turn a detector that somebody else published as ONNX into the one kind of file that leptond runs.
 
@@ -90,17 +92,6 @@ def size(text: str) -> tuple[int, int]:
     if len(parts) == 2 and all(part.isdigit() and int(part) > 0 for part in parts):
         return int(parts[0]), int(parts[1])
     raise argparse.ArgumentTypeError(f"{text!r} is no size; write it as 640x480")
-
-
-def share(text: str) -> float:
-    """Parse a number between 0 and 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if 0.0 <= value <= 1.0:
-        return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
 
 
 def triple(text: str) -> tuple[float, float, float]:

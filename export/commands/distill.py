@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import share, whole
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,10 +41,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     source.add_argument("--pictures", type=Path, metavar="FOLDER", help="pictures without labels")
     source.add_argument("--video", type=Path, help="a recording; its frames are written beside --out")
     parser.add_argument("--out", type=Path, required=True, help="COCO JSON to write")
-    parser.add_argument("--every", type=int, default=25, help="take one of so many frames of the video (default: 25)")
-    parser.add_argument("--labels", default=LABELS, help="comma list of the classes wanted (default: lepton-nano's)")
+    parser.add_argument("--every", type=whole, default=25, help="take one of so many frames of the video (default: 25)")
+    parser.add_argument("--labels", default=LABELS, help="classes wanted: a,b,c or a file (default: lepton-nano's)")
     parser.add_argument(
-        "--min-score", type=float, default=0.3, help="boxes that score less are left out (default: 0.3)"
+        "--min-score", type=share, default=0.3, help="boxes that score less are left out (default: 0.3)"
     )
     parser.add_argument("--quick", action="store_true", help="one look a picture instead of six (mirror and tiles)")
     parser.add_argument("--device", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="where the teacher runs")
@@ -53,12 +55,18 @@ def run(args: argparse.Namespace) -> int:
     """Label and write."""
     from ..dataset import write_coco
     from ..devices import open_detector
+    from ..errors import LabError
+    from ..labels import names_of
     from ..training.distill import ALL_VIEWS, ONE_VIEW, label, shared_classes
 
+    if args.out.suffix != ".json":
+        raise LabError(f"--out {args.out}: a COCO file, name it {args.out}.json")
     teacher = open_detector(args.teacher, args.device)
-    labels = tuple(args.labels.split(","))
+    labels = names_of(args.labels)
     classes = shared_classes(teacher.metadata.labels, labels)
     dataset, folder = _source(args, labels)
+    if outside := [sample.path for sample in dataset.samples if not sample.path.is_relative_to(folder)]:
+        raise LabError(f"{outside[0]}: lies outside {folder}; name the pictures by their place in that folder")
     labelled = label(teacher, dataset, classes, args.min_score, ONE_VIEW if args.quick else ALL_VIEWS)
     write_coco(args.out, labelled, folder)
     boxes = ", ".join(f"{name} {count}" for name, count in labelled.counts().items() if count) or "none"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..files import model_file
+from .arguments import natural
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
@@ -37,11 +38,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     truth.add_argument("--data", type=Path, nargs=2, metavar=("JSON", "FOLDER"), help="COCO labels and their pictures")
     truth.add_argument("--mot", type=Path, nargs=2, metavar=("TRUTH", "VIDEO"), help="MOTChallenge labels of a video")
     parser.add_argument("--out", type=Path, help="folder for metrics.json, curves.png and misses.png")
-    parser.add_argument("--limit", type=int, default=0, help="measure on the first pictures only")
+    parser.add_argument("--limit", type=natural, default=0, help="measure on the first pictures only")
     parser.add_argument("--store", action="store_true", help="keep numbers and best threshold in the model file")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument("--device", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="where to run")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = all cores")
+    parser.add_argument("--threads", type=natural, default=0, help="CPU threads; 0 = all cores")
     parser.set_defaults(run=run)
 
 

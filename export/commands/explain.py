@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..files import model_file
+from .arguments import natural, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,10 +40,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--box", type=box, metavar="X1,Y1,X2,Y2", help="the detection, in the picture's pixels")
     parser.add_argument("--label", help="only detections of this label")
     parser.add_argument("--out", type=Path, help="where to write (default: PICTURE's name with -why.png)")
-    parser.add_argument("--masks", type=int, default=1000, help="how many times to hide parts (default: 1000)")
-    parser.add_argument("--cells", type=int, default=12, help="fineness of the map (default: 12 cells a side)")
-    parser.add_argument("--batch", type=int, default=16, help="pictures a run (default: 16)")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same map (default: 0)")
+    parser.add_argument("--masks", type=whole, default=1000, help="how many times to hide parts (default: 1000)")
+    parser.add_argument("--cells", type=whole, default=12, help="fineness of the map (default: 12 cells a side)")
+    parser.add_argument("--batch", type=whole, default=16, help="pictures a run (default: 16)")
+    parser.add_argument("--seed", type=natural, default=0, help="same seed, same map (default: 0)")
     parser.add_argument("--device", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="where to run")
     parser.set_defaults(run=run)
 
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     target = choose(rows, asked, _label_index(detector, args.label))
     settings = Settings(masks=args.masks, cells=args.cells, seed=args.seed, batch=args.batch)
     found = saliency(detector, image, target, settings)
-    out = args.out or args.picture.with_name(f"{args.picture.stem}-why.png")
+    out = (args.out or args.picture.with_name(f"{args.picture.stem}-why.png")).with_suffix(".png")
     label = detector.metadata.labels[int(target[5])]
     _write(out, draw(picture, to_picture(found, fit), fit.to_picture(target[None])[0], label))
     sys.stdout.write(f"{label} {target[4]:.2f}: {measure(detector, image, target, found, args.cells)}\nwrote {out}\n")
@@ -84,10 +85,12 @@ def _label_index(detector: Detector, label: str | None) -> int | None:
 def _write(out: Path, drawn: NDArray[np.uint8]) -> None:
     import cv2
 
+    from ..errors import LabError
     from ..files import whole_file
 
-    with whole_file(out.with_suffix(".png")) as draft:
-        cv2.imwrite(str(draft), drawn)
+    with whole_file(out) as draft:
+        if not cv2.imwrite(str(draft), drawn):
+            raise LabError(f"{out}: cannot be written; is the disk full?")
 
 
 def box(text: str) -> tuple[float, float, float, float]:

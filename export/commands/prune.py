@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ..files import model_file
-from .train import size, sizes
+from .arguments import natural, number, size, sizes, whole
 
 ABOUT = """\
 Make a lepton-nano smaller: the least useful channels of every layer go, the rest is fine-tuned on
@@ -43,22 +43,22 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--max-drop", type=float, help="most mAP that may be lost, absolute (default: 0.02)")
-    parser.add_argument("--limit", type=int, default=0, help="judge on the first pictures of --val only")
+    parser.add_argument("--limit", type=natural, default=0, help="judge on the first pictures of --val only")
     _add_training(parser.add_argument_group("fine-tuning"))
     parser.set_defaults(run=run)
 
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--epochs", type=int, default=20, help="default: 20")
-    group.add_argument("--hours", type=float, default=0.0, help="end after so many hours instead of epochs")
-    group.add_argument("--batch", type=int, default=16, help="pictures a step (default: 16)")
-    group.add_argument("--rate", type=float, default=5e-4, help="highest learning rate (default: 5e-4)")
-    group.add_argument("--sizes", type=sizes, default="256,288,320,352", help="picture sizes, multiples of 32")
-    group.add_argument("--size", type=size, default="416x320", metavar="WxH", help="input of model.onnx (416x320)")
-    group.add_argument("--workers", type=int, default=1, help="processes that augment (default: 1)")
-    group.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = all cores")
-    group.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
-    group.add_argument("--seed", type=int, default=1)
+    group.add_argument("--epochs", type=whole, default=20, help="default: 20")
+    group.add_argument("--hours", type=number, default=0.0, help="end after so many hours instead of epochs")
+    group.add_argument("--batch", type=whole, default=16, help="pictures a step (default: 16)")
+    group.add_argument("--rate", type=number, default=5e-4, help="highest learning rate (default: 5e-4)")
+    group.add_argument("--sizes", type=sizes, default=(256, 288, 320, 352), help="picture sizes, multiples of 32")
+    group.add_argument("--size", type=size, default=(416, 320), metavar="WxH", help="input of model.onnx (416x320)")
+    group.add_argument("--workers", type=natural, default=1, help="processes that augment (default: 1)")
+    group.add_argument("--threads", type=natural, default=0, help="CPU threads; 0 = all cores")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
+    group.add_argument("--seed", type=natural, default=1)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from ..compression.toll import Truth
     from ..dataset import read_coco
     from ..training.start import read_nano
-    from ..training.train import TrainConfig
+    from ..training.train import TrainConfig, training_device
 
     labels = tuple(read_nano(args.model).get("labels", ()))
     train = TrainConfig(
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         early_sizes=args.sizes,
         workers=args.workers,
         threads=args.threads,
-        device=args.device,
+        device=training_device(args.device),
         seed=args.seed,
     )
     settings = Settings(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ..files import SHIPPED, model_file
+from .arguments import natural, whole
 
 ABOUT = """\
 Make a model smaller and, on hardware with 8-bit units, faster: static INT8, calibrated on pictures like those that
@@ -32,8 +33,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--calibrate", type=Path, nargs="+", required=True, help="pictures, recordings, or folders of either"
     )
-    parser.add_argument("--count", type=int, default=128, help="pictures to take from there (default: 128)")
-    parser.add_argument("--keep-first", type=int, default=4, help="convolutions that stay in float (default: 4)")
+    parser.add_argument("--count", type=whole, default=128, help="pictures to take from there (default: 128)")
+    parser.add_argument("--keep-first", type=natural, default=4, help="convolutions that stay in float (default: 4)")
     parser.add_argument("--symmetric", action="store_true", help="signed activations, for TensorRT; slower on a CPU")
     add_judge_arguments(parser)
     parser.set_defaults(run=run)
@@ -43,13 +44,13 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how quality is judged; shared with `prune`."""
     parser.add_argument("--data", type=Path, help="COCO JSON of labelled pictures, to judge by mAP")
     parser.add_argument("--pictures", type=Path, help="folder of those pictures (default: beside the JSON)")
-    parser.add_argument("--limit", type=int, default=0, help="judge on the first pictures of --data only")
+    parser.add_argument("--limit", type=natural, default=0, help="judge on the first pictures of --data only")
     parser.add_argument(
         "--max-drop",
         type=float,
         help="most quality that may be lost, absolute (default: 0.02 mAP with --data, 0.2 of agreement without)",
     )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads for measuring (default: all)")
+    parser.add_argument("--threads", type=natural, default=0, help="CPU threads for measuring (default: all)")
 
 
 def run(args: argparse.Namespace) -> int:

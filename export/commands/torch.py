@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .train import size
+from .arguments import share, size
 
 ABOUT = """\
 Write a model of the contract from PyTorch: a checkpoint or a finished lepton-nano of `train`, or your own module.
@@ -35,8 +35,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--name", help="the model's name in status and alerts (default: name of --out)")
     parser.add_argument("--fit", choices=("letterbox", "stretch"), help="how a frame is brought to the size")
     parser.add_argument("--suppressed", action="store_true", help="rows carry no duplicates: the daemon runs no NMS")
-    parser.add_argument("--nms-iou", type=float, default=0.6, help="overlap that drops the weaker box (default: 0.6)")
-    parser.add_argument("--score-threshold", type=float, default=0.5, help="the daemon's default (default: 0.5)")
+    parser.add_argument("--nms-iou", type=share, help="overlap that drops the weaker box (default: the file's, or 0.6)")
+    parser.add_argument("--score-threshold", type=share, help="the daemon's default (default: the file's, or 0.5)")
     parser.add_argument("--licence", default="", help="licence of the weights, kept in the file")
     parser.set_defaults(run=run)
 
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from ..contract import Metadata
     from ..errors import LabError
     from ..files import model_file, sha256_of
+    from ..labels import names_of
     from ..to_onnx import deployed, export_module, module_from
     from ..training.start import read_nano
 
@@ -53,21 +54,28 @@ def run(args: argparse.Namespace) -> int:
     ours = path.suffix in {".pt", ".onnx"}
     state = read_nano(path) if ours else {}
     module = deployed(state, args.size, str(path)) if ours else module_from(args.source)
-    labels = tuple(args.labels.split(",")) if args.labels else tuple(state.get("labels", ()))
+    labels = names_of(args.labels) if args.labels else tuple(state.get("labels", ()))
     if not labels:
         raise LabError(f"{args.source}: says no labels; name them with --labels person,car")
+    if ours and len(labels) != len(state.get("labels", labels)):
+        raise LabError(f"--labels {args.labels}: {len(labels)} names, but {path} has {len(state['labels'])} classes")
     presence = state.get("net") == "presence"
+    said = state.get("said", {})  # of a finished file: what is not given anew stays
     metadata = Metadata(
         name=args.name or args.out.stem,
         labels=labels,
         suppressed=args.suppressed or presence,
         fit=args.fit or ("stretch" if presence else "letterbox"),
-        nms_iou=args.nms_iou,
-        score_threshold=args.score_threshold,
+        nms_iou=_first(args.nms_iou, said.get("nms_iou"), 0.6),
+        score_threshold=_first(args.score_threshold, said.get("score_threshold"), 0.5),
         source=args.source,
         source_sha256=sha256_of(path) if ours else "",
-        licence=args.licence,
+        licence=args.licence or said.get("licence", ""),
     )
     export_module(module, args.out, args.size, metadata)
     sys.stdout.write(f"wrote {args.out}\nnext: lepton-export verify {args.out}\n")
     return 0
+
+
+def _first(*values: float | None) -> float:
+    return next(value for value in values if value is not None)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import LabError
 from ..files import model_file
+from ..labels import names_of
+from .arguments import natural, number, scale, share, size, sizes, whole
 
 if TYPE_CHECKING:
     from ..dataset import Dataset
@@ -25,6 +27,10 @@ Train a detector on pictures with COCO-format labels. Killed at any moment, the 
   lepton-export train --net presence --data train.json pictures/ --out runs/presence
 
 In the --out folder: last.pt (to go on from), best.pt (best held-out score), log.csv, and model.onnx at the end."""
+NANO_ONLY = (
+    "hours", "patience", "workers", "compile", "sizes", "early_sizes", "early_until", "size", "mosaic", "mix", "zoom",
+    "rotate", "optimizer", "decay", "warmup", "start", "teacher", "mimic", "freeze",
+)  # fmt: skip
 LABELS = "person,bicycle,car,motorcycle,bus,truck,cat,dog,bird,backpack,suitcase"
 
 
@@ -39,9 +45,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--net", choices=("nano", "presence"), default="nano", help="which network (default: nano)")
     _add_data(parser.add_argument_group("data"))
-    _add_length(parser.add_argument_group("length and speed"))
-    _add_learning(parser.add_argument_group("learning"))
-    parser.set_defaults(run=run)
+    groups = [
+        (_add_length, parser.add_argument_group("length and speed")),
+        (_add_pictures, parser.add_argument_group("pictures (nano)")),
+        (_add_learning, parser.add_argument_group("learning (nano, but for --rate and --seed)")),
+    ]
+    for add, group in groups:
+        add(group)
+    everything = {action.dest: action.default for action in parser._actions}  # noqa: SLF001 - argparse has no list of them
+    parser.set_defaults(run=run, nano_only={key: everything[key] for key in NANO_ONLY})
 
 
 def _add_data(group: argparse._ArgumentGroup) -> None:
@@ -54,36 +66,41 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         help="JSON FOLDER [REPEAT]: a COCO file, the folder of its pictures, how often an epoch shows them; repeatable",
     )
     group.add_argument("--val", nargs=2, metavar=("JSON", "FOLDER"), help="held-out pictures (default: see --hold-out)")
-    group.add_argument("--hold-out", type=float, default=0.04, help="share of the first --data kept for validation")
-    group.add_argument("--labels", help="comma list of the classes (default: lepton-nano's that the data has)")
+    group.add_argument("--hold-out", type=share, default=0.04, help="share of the first --data kept for validation")
+    group.add_argument("--labels", help="classes: a,b,c or a file (default: lepton-nano's that the data has)")
 
 
 def _add_length(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--epochs", type=int, help="default: 100 for nano, 10 for presence")
-    group.add_argument("--hours", type=float, default=0.0, help="end after so many hours instead of epochs (nano)")
-    group.add_argument("--patience", type=int, default=0, help="stop after so many validations without gain; 0 = never")
-    group.add_argument("--batch", type=int, help="pictures a step (default: 8 for nano, 32 for presence)")
-    group.add_argument("--sizes", type=sizes, default="224,256,288,320,352", help="picture sizes, multiples of 32")
-    group.add_argument("--rotate", type=float, default=0.0, metavar="DEG", help="turn pictures up to this (default: 0)")
-    group.add_argument("--mosaic", type=float, default=0.35, help="share of pictures made of four (default: 0.35)")
-    group.add_argument("--mix", type=float, default=0.0, help="share of two pictures in one; wants a --teacher")
-    group.add_argument("--zoom", type=float, default=1.6, help="largest scale; 1 = a picture fits (default: 1.6)")
-    group.add_argument("--early-until", type=float, default=0.6, help="share of the training with --early-sizes")
-    group.add_argument("--early-sizes", type=sizes, default="192,224,256", help="those of the first part, for speed")
-    group.add_argument("--workers", type=int, default=1, help="processes that augment (default: 1; a GPU wants 4+)")
-    group.add_argument("--threads", type=int, default=0, help="CPU threads of the training; 0 = all cores")
+    group.add_argument("--epochs", type=whole, help="default: 100 for nano, 10 for presence")
+    group.add_argument("--hours", type=number, default=0.0, help="end after so many hours instead of epochs (nano)")
+    group.add_argument("--patience", type=natural, default=0, help="stop after so many validations without gain (nano)")
+    group.add_argument("--batch", type=whole, help="pictures a step (default: 8 for nano, 32 for presence)")
+    group.add_argument("--workers", type=natural, default=1, help="processes that augment (default: 1; a GPU wants 4+)")
+    group.add_argument("--threads", type=natural, default=0, help="CPU threads of the training; 0 = all cores")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
-    group.add_argument("--compile", action="store_true", help="compile the network first; wants a C++ compiler")
+    group.add_argument("--compile", action="store_true", help="compile the network first; wants a C++ compiler (nano)")
     group.add_argument("--amp", choices=("bf16", "fp16", "off"), default="bf16", help="mixed precision (fp16: GPU)")
-    group.add_argument("--size", type=size, default="416x320", metavar="WxH", help="input of model.onnx (416x320)")
+
+
+def _add_pictures(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--sizes", type=sizes, default=(224, 256, 288, 320, 352), help="sizes, multiples of 32: 256,320")
+    group.add_argument("--early-sizes", type=sizes, default=(192, 224, 256), help="those of the first part, for speed")
+    group.add_argument("--early-until", type=share, default=0.6, help="share of the training with --early-sizes")
+    group.add_argument("--size", type=size, default=(416, 320), metavar="WxH", help="input of model.onnx (416x320)")
+    group.add_argument("--mosaic", type=share, default=0.35, help="share of pictures made of four (default: 0.35)")
+    group.add_argument("--mix", type=share, default=0.0, help="share of two pictures in one; best with a --teacher")
+    group.add_argument("--zoom", type=scale, default=1.6, help="largest scale; 1 = a picture fits (default: 1.6)")
+    group.add_argument(
+        "--rotate", type=number, default=0.0, metavar="DEG", help="turn pictures up to this (default: 0)"
+    )
 
 
 def _add_learning(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), default="adamw")
-    group.add_argument("--rate", type=float, help="highest learning rate (default: 2e-3 for nano, 1e-3 for presence)")
-    group.add_argument("--decay", type=float, default=0.03, help="weight decay (default: 0.03)")
-    group.add_argument("--warmup", type=float, default=0.03, help="share of the training before the highest rate")
-    group.add_argument("--seed", type=int, default=1)
+    group.add_argument("--rate", type=number, help="highest learning rate (default: 2e-3 for nano, 1e-3 for presence)")
+    group.add_argument("--decay", type=number, default=0.03, help="weight decay (default: 0.03)")
+    group.add_argument("--warmup", type=share, default=0.03, help="share of the training before the highest rate")
+    group.add_argument("--seed", type=natural, default=1)
     group.add_argument(
         "--start",
         type=model_file,
@@ -106,23 +123,36 @@ def _add_learning(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, then write model.onnx."""
     from ..dataset import join_datasets, read_coco
+    from ..training.train import training_device
 
+    if args.mimic and not args.teacher:
+        raise LabError("--mimic: names tensors of a --teacher; give one, an adopted YOLOX")
+    repeats = [_repeat(item) for item in args.data]
+    device = training_device(args.device)
     labels = _labels(args)
     parts = [read_coco(item[0], item[1], labels) for item in args.data]
-    repeats = [int(item[2]) if len(item) == 3 else 1 for item in args.data]
     if args.val:
         held_out = read_coco(args.val[0], args.val[1], labels)
     else:
         parts[0], held_out = parts[0].split(args.hold_out, args.seed)
     counts = [repeat for part, repeat in zip(parts, repeats, strict=True) for _ in range(len(part))]
     joined = join_datasets(parts)
+    if not len(joined):
+        raise LabError(f"--data {args.data[0][0]}: no picture is left to learn from; hold out less (--hold-out)")
     _say(joined, held_out)
     if args.net == "presence":
-        return _presence(args, joined, held_out)
-    return _nano(args, joined, held_out, counts)
+        return _presence(args, joined, held_out, device)
+    return _nano(args, joined, held_out, counts, device)
 
 
-def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: list[int]) -> int:
+def _repeat(item: list[str]) -> int:
+    """Return how often an epoch shows the pictures of one --data."""
+    if len(item) not in {2, 3} or (len(item) == 3 and not (item[2].isdecimal() and int(item[2]) > 0)):
+        raise LabError(f"--data {' '.join(item)}: write JSON FOLDER, and perhaps a whole number from 1 on")
+    return int(item[2]) if len(item) == 3 else 1
+
+
+def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: list[int], device: str) -> int:
     from ..contract import Metadata
     from ..nets.nano import NanoConfig
     from ..to_onnx import deployed, export_module
@@ -148,7 +178,7 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
         seed=args.seed,
         workers=args.workers,
         threads=args.threads,
-        device=_device(args.device),
+        device=device,
         amp=args.amp,
         patience=args.patience,
         freeze=tuple(part for part in args.freeze.split(",") if part),
@@ -168,12 +198,15 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
     where = args.out / "last.pt"
     metadata = Metadata(name="lepton-nano", labels=train.labels, suppressed=False, nms_iou=0.6, source=str(where))
     export_module(deployed(checkpoint.load(where), args.size, str(where)), args.out / "model.onnx", args.size, metadata)
-    sys.stdout.write(f"best AP50 on {len(held_out)} held-out pictures: {best:.3f}\n")
+    judged = (
+        f"best AP50 on {len(held_out)} held-out pictures: {best:.3f}" if best >= 0 else "no held-out boxes to judge by"
+    )
+    sys.stdout.write(f"{judged}\n")
     return _done(args.out / "model.onnx")
 
 
-def _presence(args: argparse.Namespace, train: Dataset, held_out: Dataset) -> int:
-    if alien := [name for name in ("start", "teacher", "mimic", "freeze") if getattr(args, name)]:
+def _presence(args: argparse.Namespace, train: Dataset, held_out: Dataset, device: str) -> int:
+    if alien := [name.replace("_", "-") for name, plain in args.nano_only.items() if getattr(args, name) != plain]:
         raise LabError(f"--{alien[0]} belongs to --net nano; lepton-presence learns as its specification says")
     from ..contract import Metadata
     from ..nets.presence import PRESENT, SIZE, DeployedPresence
@@ -186,7 +219,7 @@ def _presence(args: argparse.Namespace, train: Dataset, held_out: Dataset) -> in
         rate=args.rate or 1e-3,
         seed=args.seed,
         threads=args.threads,
-        device=_device(args.device),
+        device=device,
         amp=args.amp != "off",
     )
     label = train.labels[0]
@@ -209,17 +242,11 @@ def _presence(args: argparse.Namespace, train: Dataset, held_out: Dataset) -> in
 def _labels(args: argparse.Namespace) -> tuple[str, ...]:
     """Return the classes asked for, else lepton-nano's among the data's categories, else all of them."""
     if args.labels:
-        return tuple(args.labels.split(","))
+        return names_of(args.labels)
     from ..dataset import read_coco
 
     known = {name for item in args.data for name in read_coco(item[0], item[1]).labels}
     return tuple(label for label in LABELS.split(",") if label in known) or tuple(sorted(known))
-
-
-def _device(text: str) -> str:
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if text == "auto" else text
 
 
 def _say(train: Dataset, held_out: Dataset) -> None:
@@ -230,19 +257,3 @@ def _say(train: Dataset, held_out: Dataset) -> None:
 def _done(model: Path) -> int:
     sys.stdout.write(f"wrote {model}\nnext: lepton-export evaluate {model} --data JSON FOLDER --store\n")
     return 0
-
-
-def sizes(text: str) -> tuple[int, ...]:
-    """Parse 256,320 as picture sizes."""
-    parts = text.split(",")
-    if all(part.isdigit() and int(part) > 0 and int(part) % 32 == 0 for part in parts):
-        return tuple(map(int, parts))
-    raise argparse.ArgumentTypeError(f"{text!r}: write multiples of 32 as 256,320")
-
-
-def size(text: str) -> tuple[int, int]:
-    """Parse 416x320 as (width, height)."""
-    parts = text.lower().split("x")
-    if len(parts) == 2 and all(part.isdigit() and int(part) > 0 and int(part) % 32 == 0 for part in parts):
-        return int(parts[0]), int(parts[1])
-    raise argparse.ArgumentTypeError(f"{text!r}: write multiples of 32 as 416x320")

@@ -5,7 +5,7 @@ The run lives in a folder like a training's: killed, the same command goes on wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -72,16 +72,15 @@ def _judge(source: Path, state: dict[str, Any], folder: Path, settings: Settings
     labels = tuple(state["labels"])
     with TemporaryDirectory(prefix="lepton-") as scratch:
         before, after = (Path(scratch) / name for name in ("before.onnx", "after.onnx"))
-        about = Metadata(name="lepton-nano", labels=labels, suppressed=False, nms_iou=0.6)
+        about = Metadata(
+            name="lepton-nano", labels=labels, suppressed=False, **{"nms_iou": 0.6, **state.get("said", {})}
+        )
         export_module(deployed(state, settings.size, str(source)), before, settings.size, about)
         _export(best, after, settings, about)
         toll = weigh(Detector(before, settings.threads), Detector(after, settings.threads), [], settings.truth)
     refuse_loss(toll, settings.max_drop, source, "Fine-tune longer (more --epochs or --hours) or keep more (--keep)")
-    said = Metadata(
-        name="lepton-nano",
-        labels=labels,
-        suppressed=False,
-        nms_iou=0.6,
+    said = replace(
+        about,
         source=f"{source.name}, {settings.keep:.0%} of its channels, fine-tuned",
         source_sha256=sha256_of(source),
         metrics={"dataset": settings.truth.json.stem, "map": round(toll.after.quality, 4), "pruning": toll.to_record()},

@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ..dataset import read_coco, read_labelled
 from ..errors import DatasetError
 from ..runtime import Detector
 from .mot import read_frames, read_mot
@@ -61,10 +61,7 @@ def coco_pictures(truth: dict[str, Any], folder: Path) -> Iterator[tuple[int, Pi
     """Yield (image id, BGR picture) of every image of a COCO document; raises DatasetError naming the file."""
     for image in truth["images"]:
         path = folder / str(image["file_name"])
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise DatasetError(f"{path}: missing, or not a picture that OpenCV reads")
-        yield int(image["id"]), np.asarray(picture, np.uint8)
+        yield int(image["id"]), read_labelled(path, int(image["width"]), int(image["height"]))
 
 
 def find(detector: Detector, pictures: Iterable[tuple[int, Picture]], total: int) -> dict[int, NDArray[np.float32]]:
@@ -82,7 +79,8 @@ def find(detector: Detector, pictures: Iterable[tuple[int, Picture]], total: int
 def to_metrics(evaluation: Evaluation) -> dict[str, Any]:
     """Return the numbers as the model's metadata keeps them: rounded, person apart.
 
-    `threshold` is the score with the best F1 for person, or else for the label with most boxes.
+    `threshold` is the score with the best F1 for person, or else for the label with most boxes; absent when nothing
+    was found right.
     """
     scores = evaluation.scores
     metrics: dict[str, Any] = {
@@ -100,9 +98,12 @@ def to_metrics(evaluation: Evaluation) -> dict[str, Any]:
     if "person" in names:
         person = scores.classes[names.index("person")]
         metrics |= {"person_ap50": round(person.ap50, 4), "person_recall50": round(person.recall50, 4)}
-    column = max(range(len(names)), key=lambda n: (scores.classes[n].label == "person", scores.classes[n].boxes))
+    boxes = [c.boxes for c in scores.classes]
+    column = max(range(len(names)), key=lambda n: (boxes[n] > 0, names[n] == "person", boxes[n]))
     threshold, f1 = best_threshold(scores, column)
-    return {**metrics, "threshold": round(threshold, 3), "f1": round(f1, 4), "threshold_label": names[column]}
+    if f1 > 0:
+        metrics |= {"threshold": round(threshold, 3), "f1": round(f1, 4), "threshold_label": names[column]}
+    return metrics
 
 
 def to_text(evaluation: Evaluation) -> str:
@@ -132,8 +133,6 @@ def _evaluate(
 
 def _read_truth(path: Path) -> dict[str, Any]:
     """Return the COCO document; `read_coco` says what is wrong with one that is out of format."""
-    from ..dataset import read_coco
-
     read_coco(path, path.parent)
     document: dict[str, Any] = json.loads(path.read_text())
     return document

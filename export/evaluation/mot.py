@@ -17,14 +17,17 @@ from ..errors import DatasetError
 
 
 def read_frames(video: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (frame number from 1, BGR uint8 [H, W, 3]) of a video; raises DatasetError when it cannot be opened."""
+    """Yield (frame number from 1, BGR uint8 [H, W, 3]) of a video; raises DatasetError when it cannot be decoded."""
+    number = 0
     try:
-        container = av.open(str(video))
+        with av.open(str(video)) as container:
+            if not container.streams.video:
+                raise DatasetError(f"{video}: holds no video")
+            for number, frame in enumerate(container.decode(video=0), 1):
+                yield number, np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
     except (OSError, av.error.FFmpegError) as exc:
-        raise DatasetError(f"{video}: not a video that can be read ({exc})") from exc
-    with container:
-        for number, frame in enumerate(container.decode(video=0), 1):
-            yield number, np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+        where = f"after frame {number}" if number else "at its start"
+        raise DatasetError(f"{video}: not a video that can be read, {where} ({exc})") from exc
 
 
 def read_mot(path: Path, label: str = "person") -> dict[str, Any]:

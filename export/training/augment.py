@@ -48,8 +48,11 @@ class AugmentConfig:
     blur: float = 0.15
     noise: float = 0.2
 
-
-GENTLE = AugmentConfig(mosaic=0.0, scale=(0.6, 1.3), shape=(0.9, 1.3), blur=0.05, noise=0.1)
+    def gentle(self) -> AugmentConfig:
+        """Return how the last pictures of a training change: whole ones, nearly as cameras give them."""
+        calm = {"mosaic": 0.0, "mix": 0.0, "blur": self.blur / 3, "noise": self.noise / 2}
+        scale = (max(0.6, self.scale[0]), min(1.3, self.scale[1]))
+        return replace(self, **calm, scale=scale, shape=(self.shape[0], min(1.3, self.shape[1])))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,12 +71,14 @@ def teach(
 def join(drawn: NDArray[np.float32], taught: NDArray[np.float32], group_score: float = 0.5) -> NDArray[np.float32]:
     """Return drawn boxes [n, 6] (score 1) and those taught ones [m, 6] that are none of them.
 
-    A drawn box around two or more confident taught ones of its class is a group, not an object: it is left out.
+    A drawn box around two or more confident taught ones of its class, other than itself, is a group, not an object: it
+    is left out.
     """
     if not len(drawn) or not len(taught):
         return np.concatenate([drawn, taught])
     same = drawn[:, None, 5] == taught[None, :, 5]
-    groups = (same & (_share_inside(taught, drawn).T > INSIDE) & (taught[None, :, 4] >= group_score)).sum(1) >= 2
+    inside = same & (_share_inside(taught, drawn).T > INSIDE) & (iou_matrix(drawn, taught) < MERGE_IOU)
+    groups = (inside & (taught[None, :, 4] >= group_score)).sum(1) >= 2
     kept = drawn[~groups]
     overlap = iou_matrix(kept, taught) * (kept[:, None, 5] == taught[None, :, 5])
     new = taught[overlap.max(0) < MERGE_IOU] if len(kept) else taught

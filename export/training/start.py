@@ -58,6 +58,7 @@ def start_from(path: Path, labels: Sequence[str], pictures: Tensor) -> Start:
 def read_nano(path: Path) -> dict[str, Any]:
     """Return the checkpoint at `path`; of a finished file, what a checkpoint says of it: net, labels, model.
 
+    A finished file's `said` holds what else stays true of it: nms_iou, score_threshold, licence.
     Raises LabError when the file is neither.
     """
     if path.suffix != ".onnx":
@@ -66,28 +67,41 @@ def read_nano(path: Path) -> dict[str, Any]:
         file = onnx.load(str(path))
     except (OSError, ValueError, DecodeError) as exc:
         raise LabError(f"{path}: cannot be read as ONNX ({exc})") from exc
-    weights = _finished_weights(file, path)
     try:
+        weights = _finished_weights(file, path)
         net = _shape(weights)
         model = _unfolded(weights, net)
     except (KeyError, RuntimeError) as exc:
         raise LabError(f"{path}: not a lepton-nano ({str(exc)[:120]})") from exc
-    return {"net": asdict(net), "labels": list(read_metadata(file, str(path)).labels), "model": model.state_dict()}
+    said = read_metadata(file, str(path))
+    kept = {"nms_iou": said.nms_iou, "score_threshold": said.score_threshold, "licence": said.licence}
+    return {"net": asdict(net), "labels": list(said.labels), "model": model.state_dict(), "said": kept}
 
 
 @torch.no_grad()
 def settle(model: nn.Module, pictures: Tensor) -> None:
-    """Give every normalisation the statistics of `pictures` and make up for them, so that answers stay the same."""
-    hooks = [m.register_forward_pre_hook(_settle) for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    """Give every normalisation the statistics of `pictures` and make up for them, so that answers stay the same.
+
+    One that serves three scales gets their mean, which is what training keeps of them.
+    """
+    seen: dict[nn.Module, list[tuple[Tensor, ...]]] = {m: [] for m in model.modules() if isinstance(m, nn.BatchNorm2d)}
+
+    def look(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen[norm].append(torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0))
+
+    hooks = [norm.register_forward_pre_hook(look) for norm in seen]
     model.eval()(pictures.float())
     for hook in hooks:
         hook.remove()
+    for norm, calls in seen.items():
+        if calls:
+            var, mean = (torch.stack(values).mean(0) for values in zip(*calls, strict=True))
+            _settle(norm, mean, var)
 
 
-def _settle(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+def _settle(norm: nn.Module, mean: Tensor, var: Tensor) -> None:
     if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or norm.running_var is None:
         raise TypeError("a normalisation with running statistics was expected")
-    var, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
     slope = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     norm.bias += slope * (mean - norm.running_mean)
     norm.weight.copy_(slope * torch.sqrt(var + norm.eps))
@@ -102,7 +116,20 @@ def _finished_weights(file: onnx.ModelProto, path: Path) -> dict[str, Tensor]:
     if STEM not in weights:
         raise LabError(f"{path}: not a lepton-nano that `lepton-export train` wrote, in float")
     weights[STEM] *= 255.0
+    weights["head.scales"] = _scales(file.graph)
     return weights
+
+
+def _scales(graph: onnx.GraphProto) -> Tensor:
+    """Return the factors of the three scales' distances, which the exporter wrote as constants behind the box layer."""
+    constants = {i.name: i for i in graph.initializer}
+    boxes = [
+        node.output[0] for node in graph.node if node.op_type == "Conv" and "model.head.boxes.weight" in node.input
+    ]
+    factors = [
+        name for node in graph.node if node.op_type == "Mul" and node.input[0] in boxes for name in node.input[1:]
+    ]
+    return torch.tensor([float(numpy_helper.to_array(constants[name])) for name in factors])
 
 
 def _shape(weights: Mapping[str, Tensor]) -> NanoConfig:
@@ -131,7 +158,8 @@ def _shape(weights: Mapping[str, Tensor]) -> NanoConfig:
 @torch.no_grad()
 def _unfolded(weights: Mapping[str, Tensor], net: NanoConfig) -> Nano:
     model = Nano(net)
-    plain = {key: weights[key] for key in model.state_dict() if key in weights and ".conv." not in key}
+    folded = {f"{name}." for name, module in model.named_modules() if isinstance(module, Conv)}
+    plain = {key: weights[key] for key in model.state_dict() if not key.startswith(tuple(folded))}
     model.load_state_dict({**model.state_dict(), **plain})
     for name, module in model.named_modules():
         if isinstance(module, Conv):

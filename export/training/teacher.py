@@ -17,12 +17,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+from google.protobuf.message import DecodeError
 from onnx.utils import Extractor
 from torch import Tensor
 
 from ..contract import INPUT, read_metadata
 from ..errors import LabError
-from ..nets.nano import grid
+from ..nets.nano import STRIDES, grid
 from ..runtime import ORT_ERRORS
 from .distill import shared_classes
 
@@ -73,9 +74,13 @@ class Teacher:
         cut = _cut(model, [*self.heads, *spec.maps], spec.path)
         try:
             self.session = ort.InferenceSession(cut.SerializeToString(), options, ["CPUExecutionProvider"])
-            self.widths = [m.shape[1] for m in self.look(torch.zeros(1, 3, 96, 128, dtype=torch.uint8)).maps]
+            shapes = [m.shape for m in self.look(torch.zeros(1, 3, 96, 128, dtype=torch.uint8)).maps]
         except ORT_ERRORS as exc:
             raise LabError(f"{spec.path}: does not run on pictures of other sizes ({str(exc)[:160]})") from exc
+        for name, shape, stride in zip(spec.maps, shapes, STRIDES, strict=False):
+            if tuple(shape[2:]) != (96 // stride, 128 // stride):
+                raise LabError(f"{spec.path}: `{name}` is no map of stride {stride}; --mimic wants strides 8, 16, 32")
+        self.widths = [shape[1] for shape in shapes]
 
     def look(self, pictures: Tensor) -> Seen:
         """Return what the teacher sees on uint8 [N, 3, H, W], RGB."""
@@ -94,7 +99,7 @@ class Teacher:
 def _load(path: Path) -> onnx.ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(onnx.load(str(path)))
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, DecodeError) as exc:
         raise LabError(f"{path}: cannot be read as ONNX ({exc})") from exc
 
 

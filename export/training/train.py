@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ..errors import LabError
 from ..nets.nano import Nano, NanoConfig, grid
 from . import checkpoint
-from .augment import GENTLE, AugmentConfig
+from .augment import AugmentConfig
 from .imitation import Imitation
 from .loader import Augmented, Batch, Batches, make_loader
 from .losses import detection_loss
@@ -124,7 +124,9 @@ class Trainer:
         self._stopping = True
 
     def fit(self, train: Augmented, repeats: list[int], held_out: Dataset) -> float:
-        """Train to the end and return the best score (AP50 on `held_out`)."""
+        """Train to the end and return the best score (AP50 on `held_out`), -1 when it has no boxes to judge by."""
+        if self.labels and self.labels != held_out.labels:
+            raise LabError(f"{self.folder}: holds a run for {list(self.labels)}; give those --labels, or another --out")
         self.labels = held_out.labels
         batches = Batches(repeats, self.config.batch, self.config.sizes, self.config.seed)
         while not self._done():
@@ -132,7 +134,7 @@ class Trainer:
             early = self._progress(0) < self.config.early_until
             batches.sizes = list(self.config.early_sizes if early else self.config.sizes)
             gentle = self._progress(0) >= GENTLE_FROM
-            train.config = GENTLE if gentle else self.config.augment
+            train.config = self.config.augment.gentle() if gentle else self.config.augment
             pin = self.device.type == "cuda"
             losses = self._epoch(make_loader(train, batches, self.config.workers, pin=pin, teacher=self.teacher))
             self.epoch += 1
@@ -201,9 +203,10 @@ class Trainer:
         score: float | None = None
         if self.epoch % self.config.validate_every == 0 or self._done():
             score = validate(self.ema.model, held_out, self.device, max(self.config.sizes))
-            self.stale = 0 if score > self.best else self.stale + 1
-            if score > self.best:
-                self.best = score
+            better = score is None or score > self.best  # with nothing to judge by, the newest is the best
+            self.stale = 0 if better else self.stale + 1
+            if better:
+                self.best = self.best if score is None else score
                 checkpoint.save(self.folder / "best.pt", self._weights())
         self._save()
         rate = self.optimizer.param_groups[0]["lr"]
@@ -226,13 +229,22 @@ class Trainer:
             "steps": self.steps,
             "spent_s": self.spent_s,
             "stale": self.stale,
+            "plan": self._plan(),
         }
         checkpoint.save(self.folder / "last.pt", state)
+
+    def _plan(self) -> dict[str, Any]:
+        """Return what must not change in the middle of a run."""
+        maps = list(self.teacher.maps) if self.teacher else None
+        return {"optimizer": self.config.optimizer, "freeze": list(self.config.freeze), "teacher's maps": maps}
 
     def _resume(self) -> None:
         state = checkpoint.load(self.folder / "last.pt")
         if state["net"] != asdict(self.net):
             raise LabError(f"{self.folder}: holds a run of another network {state['net']}; choose another --out")
+        if state["plan"] != self._plan():
+            raise LabError(f"{self.folder}: holds a run with {state['plan']}, not {self._plan()}; choose another --out")
+        self.labels = tuple(state["labels"])
         self.model.load_state_dict(state["raw"])
         self.ema.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -290,6 +302,19 @@ def transfer(model: nn.Module, start: Mapping[str, Tensor]) -> None:
     same = {key: value for key, value in start.items() if key in mine and mine[key].shape == value.shape}
     model.load_state_dict({**mine, **same})
     log.info("weights_transferred", taken=len(same), left=len(mine) - len(same))
+
+
+def training_device(text: str) -> str:
+    """Return the torch device that `auto`, `cpu`, `cuda` or `cuda:N` means; raises LabError when it is not there."""
+    there = torch.cuda.device_count()
+    if text == "auto":
+        return "cuda" if there else "cpu"
+    name, _, index = text.partition(":")
+    if name not in {"cpu", "cuda"} or (name == "cuda" and not (index or "0").isdecimal()):
+        raise LabError(f"--device {text}: give auto, cpu, cuda or cuda:N")
+    if name == "cuda" and int(index or 0) >= there:
+        raise LabError(f"--device {text}: PyTorch sees {there} CUDA devices here")
+    return text
 
 
 def autocast(config: TrainConfig) -> Any:

@@ -24,11 +24,14 @@ SURE = 0.5  # a teacher's box below this score is no truth to judge by
 
 
 @torch.no_grad()
-def validate(model: nn.Module, dataset: Dataset, device: torch.device, size: int) -> float:
+def validate(model: nn.Module, dataset: Dataset, device: torch.device, size: int) -> float | None:
     """Return AP50 (mean over labels that have boxes) of `model` on `dataset`, letterboxed to `size` x `size`.
 
-    The model must be in eval mode.
+    None when the dataset has no boxes to judge by. The model must be in eval mode.
     """
+    truth = _document(dataset)
+    if not truth["annotations"]:
+        return None
     found: dict[int, NDArray[np.float32]] = {}
     for start in range(0, len(dataset), BATCH):
         samples = dataset.samples[start : start + BATCH]
@@ -38,7 +41,7 @@ def validate(model: nn.Module, dataset: Dataset, device: torch.device, size: int
         for offset, (_, fit) in enumerate(fitted):
             rows = suppress(_top(logits[offset].sigmoid(), boxes[offset]), IOU)
             found[start + offset] = fit.to_picture(rows)
-    return max(0.0, score_detections(_document(dataset), found, dataset.labels).ap50)
+    return max(0.0, score_detections(truth, found, dataset.labels).ap50)
 
 
 def _top(scores: Tensor, boxes: Tensor) -> NDArray[np.float32]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 
 from ..adopt import signature, surgery
 from ..adopt.byhand import BY_HAND, prepare
-from ..adopt.pipeline import open_foreign
+from ..adopt.pipeline import class_map_of, open_foreign
 from ..agreement import Difference, agreement, difference
 from ..contract import PREFIX
 from ..files import sha256_of
+from ..labels import COCO91_NOTE, Labels, coco91
 from ..runtime import Detector
 from .trial import SOURCE_TOLERANCE, Trial, strong
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 LEAST_AGREEMENT = 0.8  # a compressed model against its source, at the model's own threshold
 
@@ -43,13 +48,22 @@ def difference_from_foreign(trial: Trial, source: Path) -> Difference:
     by_hand = BY_HAND[foreign.family.name]
     pixels = trial.pixels.apply(foreign.family.pixels)
     session = signature.session(foreign.model)
+    class_map = class_map_of(foreign, _noted_labels(trial))
     total = Difference()
     for image, rows in zip(trial.images, trial.detector.run(trial.images), strict=True):
         picture = prepare(image, pixels, foreign.seen)
         expected = by_hand(session.run(None, foreign.seen.feeds(picture)), foreign.seen)
-        labelled = expected[expected[:, 5] < len(trial.detector.metadata.labels)]
-        total += difference(strong(labelled), rows)
+        total += difference(strong(_labelled(expected, foreign.family.first_class, class_map)), rows)
     return total
+
+
+def _labelled(rows: NDArray[np.float32], first_class: int, class_map: Sequence[int] | None) -> NDArray[np.float32]:
+    """Return the rows that have a label, their classes as label numbers."""
+    if class_map is None:
+        return rows
+    numbers = np.clip(rows[:, 5].astype(int) + first_class, 0, len(class_map) - 1)
+    labels = np.asarray(class_map)[numbers]
+    return np.asarray(np.column_stack([rows[:, :5], labels])[labels >= 0], np.float32)
 
 
 def _against_contract(trial: Trial, source: Path) -> tuple[bool, str]:
@@ -74,7 +88,12 @@ def _is_open(source: Path) -> bool:
 
 
 def _noted_family(trial: Trial) -> str | None:
-    """Read the family that adoption noted: `file.onnx (family)`."""
+    """Read the family that adoption noted: `file.onnx (family)` or `file.onnx (family, coco91)`."""
     _, bracket, rest = trial.detector.metadata.source.rpartition("(")
-    family = rest.rstrip(")")
+    family = rest.rstrip(")").removesuffix(COCO91_NOTE)
     return family if bracket and family in BY_HAND else None
+
+
+def _noted_labels(trial: Trial) -> Labels:
+    said = trial.detector.metadata
+    return coco91() if said.source.endswith(f"{COCO91_NOTE})") else Labels(said.labels)

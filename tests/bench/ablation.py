@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -78,11 +78,24 @@ def with_neck(neck: type[Neck], config: NanoConfig) -> Nano:
     return model
 
 
+class Coupled(Head):
+    """Classes and boxes share one tower of twice the width."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__(replace(config, head=2 * config.head))
+        self.box_tower = nn.Identity()
+        self.shared, self.class_tower = self.class_tower, nn.Identity()
+
+    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return logits and distances."""
+        logits, distances = super().forward([self.shared(x) for x in maps])
+        return logits, distances
+
+
 def coupled(config: NanoConfig) -> Nano:
-    """Build a network whose classes and boxes share one tower of twice the width."""
+    """Build a network with the coupled head."""
     model = Nano(config)
-    model.head = Head(NanoConfig(classes=config.classes, neck=config.neck, head=2 * config.head))
-    model.head.box_tower = model.head.class_tower
+    model.head = Coupled(config)
     return model
 
 
@@ -135,19 +148,22 @@ def run(variant: Variant, args: argparse.Namespace, train: Dataset, repeats: lis
         early_sizes=(args.size,),
         augment=variant.augment,
         threads=1,
-        validate_every=args.epochs + 1,
+        workers=0,  # so that this process' CPU time is all of it
         seed=args.seed,
     )
-    folder = args.out / variant.name.replace(" ", "-").replace(",", "")
+    folder = args.out / f"{variant.name.replace(' ', '-').replace(',', '')}-{args.size}px-{args.epochs}ep-{args.seed}"
+    if folder.exists():
+        raise SystemExit(f"{folder}: was run already; choose another --out")
     trainer = Trainer(folder, NanoConfig(classes=1), config, teacher=teacher, build=variant.build, loss=variant.loss)
+    pictures = Augmented(train, variant.augment, args.seed)
     begun = time.process_time()
-    trainer.fit(Augmented(train, variant.augment, args.seed), repeats, judges[0])
+    trainer.fit(pictures, repeats, Dataset(LABELS, ()))  # judged below, out of the measured time
     spent = time.process_time() - begun
     scores = [validate(trainer.ema.model, judge, trainer.device, JUDGED_PX) for judge in judges]
     weights = sum(p.numel() for p in trainer.model.parameters() if p in trainer.optimizer.state)
-    pictures = trainer.steps * config.batch
+    shown = trainer.steps * config.batch
     columns = " ".join(f"{score:8.3f}" for score in scores)
-    print(f"{variant.name:<36} {weights / 1e6:5.2f} M {1000 * spent / max(1, pictures):6.1f} ms {columns}", flush=True)
+    print(f"{variant.name:<36} {weights / 1e6:5.2f} M {1000 * spent / max(1, shown):6.1f} ms {columns}", flush=True)
 
 
 def main() -> None:

@@ -208,7 +208,7 @@ def fastestdet(path: Path) -> Path:
     return net.save(path, {net.op("Concat", scores[0], net.part(raw, 1, 5), scores[1], axis=1): FLOAT})
 
 
-def ssd(path: Path) -> Path:
+def ssd(path: Path, classes: int = 3) -> Path:
     """TensorFlow's face: interleaved uint8 of open size, four named outputs, 10 of 16 rows in use."""
     net = Net(12)
     picture = net.times(net.op("Cast", net.op("Transpose", "inputs", perm=[0, 3, 1, 2]), to=FLOAT), 1 / 255)
@@ -216,8 +216,8 @@ def ssd(path: Path) -> Path:
     names = [f"detection_{what}:0" for what in ("boxes", "scores", "classes")]
     net.rename(net.op("Sigmoid", net.part(raw, 0, 4, 2)), names[0])
     net.rename(net.op("Squeeze", net.op("Sigmoid", net.branch(net.part(raw, 4, 5, 2))), axes=[2]), names[1])
-    classes = net.op("Ceil", net.times(net.op("Sigmoid", net.part(raw, 5, 6, 2)), 3.0))
-    net.rename(net.op("Squeeze", classes, axes=[2]), names[2])
+    numbers = net.op("Ceil", net.times(net.op("Sigmoid", net.part(raw, 5, 6, 2)), float(classes)))
+    net.rename(net.op("Squeeze", numbers, axes=[2]), names[2])
     zero = net.op("ReduceMax", net.times(raw, 0.0), axes=[1, 2], keepdims=0)
     net.op_named("Add", "num_detections:0", zero, net.const(10.0))
     inputs = [("inputs", UINT8, ["n", "h", "w", 3])]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -54,8 +55,12 @@ def test_boxes_that_teach_nothing_are_left_out(tmp_path: Path, left_out: dict[st
         ({"categories": None}, "no list `categories`"),
         ({"images": [{"id": 7}]}, "has no `file_name`"),
         ({"annotations": [{**BOX, "image_id": 8}]}, "annotation 1: field or reference 8 is missing"),
-        ({"annotations": [{**BOX, "bbox": [1, 2]}]}, "annotation 1: bbox is not [x, y, width, height]: [1, 2]"),
+        ({"annotations": [{**BOX, "bbox": [1, 2]}]}, "annotation 1: bbox is not [x, y, width, height]"),
         ({"annotations": [{"id": 1, "image_id": 7, "category_id": 3}]}, "annotation 1: field or reference 'bbox'"),
+        ({"annotations": [{**BOX, "score": None}]}, "annotation 1: bbox is not [x, y, width, height], or score"),
+        ({"annotations": [{**BOX, "score": 7}]}, "a score of 0 to 1"),
+        ({"annotations": [{**BOX, "bbox": [0, 0, float("nan"), 5]}]}, "finite numbers"),
+        ({"annotations": [3]}, "annotation #0 is no record"),
     ],
 )
 def test_each_fault_is_named_with_its_record(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
@@ -112,3 +117,20 @@ def test_sets_with_different_labels_are_not_mixed(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match="different labels"):
         join_datasets([dataset, Dataset(("dog",), dataset.samples)])
+
+
+def test_a_picture_of_another_size_than_its_labels_is_refused(tmp_path: Path) -> None:
+    """Boxes drawn on the large picture would lie anywhere on a resized or turned one."""
+    dataset = read_coco(write_scenes(tmp_path, 1, size=96), tmp_path)
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((48, 96, 3), np.uint8))
+
+    with pytest.raises(DatasetError, match=r"1\.png: is 96x48, its labels were drawn on 96x96"):
+        dataset.samples[0].read()
+
+
+def test_a_share_of_few_pictures_is_one_picture(tmp_path: Path) -> None:
+    """A training always has something to be judged by, unless nothing was to be held out."""
+    dataset = read_coco(write_scenes(tmp_path, 5), tmp_path)
+
+    assert [len(part) for part in dataset.split(0.04, seed=1)] == [4, 1]
+    assert [len(part) for part in dataset.split(0.0, seed=1)] == [5, 0]

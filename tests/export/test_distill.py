@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -142,3 +143,36 @@ def _labels(model: Path) -> tuple[str, ...]:
     from export.runtime import Detector
 
     return Detector(model, threads=1).metadata.labels
+
+
+def test_a_drawn_box_that_the_teacher_found_as_well_is_no_group() -> None:
+    """Its own twin does not count: a person behind another stays a person's box, and two others make a group."""
+    drawn = _rows([0, 0, 100, 200, 1, 0])
+    twin, small, other = [2, 2, 98, 198, 0.9, 0], [10, 10, 40, 80, 0.6, 0], [50, 20, 80, 90, 0.6, 0]
+
+    np.testing.assert_array_equal(join(drawn, _rows(twin, small)), [[0, 0, 100, 200, 1, 0], small_row(small)])
+    np.testing.assert_array_equal(join(drawn, _rows(small, other)), _rows(small, other))
+
+
+def small_row(row: list[float]) -> list[float]:
+    """Return a row as float32 holds it."""
+    return _rows(row)[0].tolist()
+
+
+def test_places_that_cannot_be_written_are_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name without .json would be the folder of the frames; pictures outside the folder have no name in it."""
+    teacher = contract_models.build(tmp_path / "t.onnx")
+    picture = tmp_path / "a.png"
+    cv2.imwrite(str(picture), np.zeros((32, 32, 3), np.uint8))
+    images = [{"id": 1, "file_name": str(picture), "width": 32, "height": 32}]
+    document = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+    (tmp_path / "in.json").write_text(json.dumps(document))
+    (tmp_path / "pictures").mkdir()
+    base = ["distill", str(teacher), "--data", str(tmp_path / "in.json"), str(tmp_path / "pictures"), "--out"]
+
+    assert main([*base, str(tmp_path / "gate")]) == 1
+    assert "name it" in capsys.readouterr().err
+    assert main([*base, str(tmp_path / "gate.json")]) == 1
+    assert "lies outside" in capsys.readouterr().err

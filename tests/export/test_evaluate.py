@@ -13,8 +13,8 @@ import pytest
 
 from export.cli import main
 from export.errors import DatasetError
-from export.evaluation.evaluate import Evaluation, evaluate_mot
-from export.evaluation.mot import read_mot
+from export.evaluation.evaluate import Evaluation, evaluate_mot, to_metrics
+from export.evaluation.mot import read_frames, read_mot
 from export.evaluation.plots import worst_pictures
 from export.evaluation.score import best_threshold, score_detections
 from export.runtime import Detector
@@ -191,3 +191,29 @@ def test_a_truth_without_a_label_of_the_model_is_refused(
 
     assert code == 1
     assert "no label in common" in capsys.readouterr().err
+
+
+def test_a_threshold_is_read_off_a_label_that_has_boxes_and_off_right_ones_only() -> None:
+    """`person` is preferred where there are persons; where nothing was found right, there is no best score."""
+    cars = {**TRUTH, "annotations": TRUTH["annotations"][2:]}
+
+    def metrics(found: dict[int, np.ndarray]) -> dict[str, Any]:
+        return to_metrics(Evaluation("t", LABELS, cars, found, score_detections(cars, found, LABELS)))
+
+    right, wrong = metrics({2: _rows([*CAR, 0.7, 0])}), metrics({2: _rows([1, 1, 9, 9, 0.9, 0])})
+
+    assert (right["threshold"], right["threshold_label"]) == (pytest.approx(0.7), "car")
+    assert "threshold" not in wrong
+
+
+def test_a_file_without_video_is_named(tmp_path: Path) -> None:
+    """Sound alone is no video."""
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+
+    with pytest.raises(DatasetError, match=r"sound\.mp4: holds no video"):
+        list(read_frames(path))

@@ -122,13 +122,16 @@ def test_training_with_a_teacher_goes_on_after_a_stop(tmp_path: Path) -> None:
     train = Augmented(dataset, quiet, seed=1)
     config = {"batch": 4, "sizes": (96,), "early_sizes": (96,), "workers": 1, "threads": 1, "augment": quiet}
 
-    Trainer(tmp_path / "run", TINY, TrainConfig(epochs=1, **config), teacher=spec).fit(train, [1] * 8, dataset)
+    first = Trainer(tmp_path / "run", TINY, TrainConfig(epochs=1, **config), teacher=spec)
+    first.fit(train, [1] * 8, dataset)
     again = Trainer(tmp_path / "run", TINY, TrainConfig(epochs=2, **config), teacher=spec)
-    begun = again.imitation.state_dict()["adapters.0.weight"].clone()
+    learnt = {key: value.clone() for key, value in again.imitation.state_dict().items()}
     again.fit(train, [1] * 8, dataset)
 
     assert again.epoch == 2
-    assert not torch.equal(begun, again.imitation.state_dict()["adapters.0.weight"])
+    assert learnt.keys() == first.imitation.state_dict().keys() == again.imitation.state_dict().keys()
+    assert all(torch.equal(learnt[key], value) for key, value in first.imitation.state_dict().items())
+    assert not torch.equal(learnt["adapters.0.weight"], again.imitation.state_dict()["adapters.0.weight"])
     assert "unlike" in (tmp_path / "run/log.csv").read_text().splitlines()[0]
 
 
@@ -145,6 +148,22 @@ def test_a_teacher_that_cannot_teach_this_is_refused(
     """A misspelt tensor and labels that the teacher does not know are said before anything is trained."""
     with pytest.raises(LabError, match=says):
         Teacher(_teacher(tmp_path, labels, maps))
+
+
+def test_maps_in_another_order_are_named(tmp_path: Path) -> None:
+    """Coarse before fine would compare places that are not the same."""
+    spec = _teacher(tmp_path)
+
+    with pytest.raises(LabError, match="is no map of stride 8"):
+        Teacher(TeacherSpec(path=spec.path, labels=spec.labels, maps=spec.maps[::-1]))
+
+
+def test_a_file_that_is_no_onnx_cannot_teach(tmp_path: Path) -> None:
+    """One line with the file's name, not the parser's traceback."""
+    (tmp_path / "t.onnx").write_bytes(b"no model")
+
+    with pytest.raises(LabError, match=r"t\.onnx: cannot be read as ONNX"):
+        Teacher(TeacherSpec(path=tmp_path / "t.onnx", labels=("a",)))
 
 
 def test_a_model_of_another_layout_cannot_teach_place_by_place(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
@@ -15,7 +16,7 @@ from export.cli import main
 from export.compression.int8 import Settings, quantize
 from export.compression.ranges import BINS, Histogram, best_range
 from export.errors import DatasetError, LabError, QualityError
-from export.frames import sample_pictures
+from export.frames import SHORT_FRAMES, sample_pictures
 from export.labels import Labels
 from export.runtime import Detector
 
@@ -119,6 +120,32 @@ def test_samples_are_spread_over_pictures_and_videos(tmp_path: Path) -> None:
     assert shades[-1] > 180
 
 
+@pytest.mark.parametrize("begin_s", [0, 3600])
+def test_a_long_recording_is_sampled_all_over_whenever_its_clock_began(tmp_path: Path, begin_s: int) -> None:
+    """Cameras' clocks run on: a transport stream that starts after an hour gives as many pictures as any."""
+    shades = np.linspace(0, 240, SHORT_FRAMES + 100).astype(np.uint8)
+    _record(tmp_path / "a.ts", [np.full((16, 16, 3), shade, np.uint8) for shade in shades], begin_s=begin_s)
+
+    taken = [int(picture.mean()) for picture in sample_pictures([tmp_path], 4)]
+
+    assert len(taken) == 4
+    assert max(taken) - min(taken) > 100
+
+
+def test_a_recording_that_tells_no_length_is_sampled_all_over(tmp_path: Path) -> None:
+    """A file that was never closed, or came through a pipe, gives no more pictures than asked, up to its end."""
+    frames = [np.full((48, 64, 3), shade, np.uint8) for shade in range(0, 240, 4)]
+    _record(tmp_path / "a.mkv", frames, options={"live": "1"})
+    with av.open(str(tmp_path / "a.mkv")) as container:
+        assert not container.duration
+
+    taken = [int(picture.mean()) for picture in sample_pictures([tmp_path], 4)]
+
+    assert len(taken) == 4
+    assert taken[0] < 30
+    assert taken[-1] > 150
+
+
 def test_ranges_ignore_what_silu_flattens_and_single_outliers() -> None:
     """-50 before SiLU costs no steps; without SiLU it keeps more of its range."""
     counts = np.zeros(BINS)
@@ -145,12 +172,14 @@ def test_agreement_counts_each_row_once() -> None:
     assert difference(row, none).missing == 1
 
 
-def _record(path: Path, pictures: list[np.ndarray]) -> None:
+def _record(path: Path, pictures: list[np.ndarray], *, begin_s: int = 0, options: dict[str, str] | None = None) -> None:
     path.parent.mkdir(exist_ok=True)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream("mpeg4", rate=5)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        for number, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            frame.pts, frame.time_base = begin_s * 5 + number, Fraction(1, 5)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -76,6 +76,10 @@ def test_settling_changes_statistics_and_no_answer() -> None:
     settle(model, _pictures())
 
     assert not torch.allclose(kept, model.backbone.stem.bn.running_mean, atol=1e-2)
+    with torch.no_grad():
+        tower = model.head.class_tower
+        scales = [tower.conv(m).mean((0, 2, 3)) for m in model.features(_pictures().float())]
+    torch.testing.assert_close(tower.bn.running_mean, torch.stack(scales).mean(0), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(_answers(model), before, atol=2e-3, rtol=1e-3)
 
 

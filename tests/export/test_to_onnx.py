@@ -11,7 +11,8 @@ import torch
 
 from export.cli import main
 from export.contract import Metadata
-from export.errors import ContractError, LabError
+from export.errors import ContractError, LabError, QualityError
+from export.files import model_file
 from export.nets.nano import Nano, NanoConfig
 from export.runtime import Detector
 from export.to_onnx import Deployed, export_module, module_from
@@ -106,3 +107,46 @@ def test_sizes_that_the_strides_do_not_divide_are_refused() -> None:
     """The coarsest map has a stride of 32."""
     with pytest.raises(LabError, match="multiples of 32"):
         Deployed(Nano(NanoConfig(classes=1)), 100, 64)
+
+
+class _Frozen(torch.nn.Module):
+    """A box that Python computed: tracing keeps the number of the picture that it saw."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        score = images.float().mean((1, 2, 3)) / 255
+        box = torch.tensor([1.0, 2.0, float(images.float().mean()), 200.0]).expand(images.shape[0], 4)
+        return torch.cat([box, score[:, None], torch.zeros_like(score)[:, None]], 1)[:, None]
+
+
+def test_a_module_whose_file_gives_other_boxes_writes_nothing(tmp_path: Path) -> None:
+    """Scores alone do not prove a file: here they agree, and the box is that of the traced picture."""
+    with pytest.raises(QualityError, match="differs from the module"):
+        export_module(_Frozen(), tmp_path / "m.onnx", (32, 32), _metadata())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_file_keeps_what_it_says_of_itself(tmp_path: Path) -> None:
+    """Written again for another size, its threshold, its NMS and its licence stay, unless they are given anew."""
+    args = ["torch", "lepton-nano", "--size", "96x64", "--out"]
+    before = Detector(model_file("lepton-nano"), threads=1).metadata
+
+    assert main([*args, str(tmp_path / "a.onnx")]) == 0
+    assert main([*args, str(tmp_path / "b.onnx"), "--score-threshold", "0.4", "--licence", "mine"]) == 0
+
+    kept, new = (Detector(tmp_path / name, threads=1).metadata for name in ("a.onnx", "b.onnx"))
+    assert (kept.score_threshold, kept.nms_iou, kept.licence) == (
+        before.score_threshold,
+        before.nms_iou,
+        before.licence,
+    )
+    assert (new.score_threshold, new.nms_iou, new.licence) == (0.4, before.nms_iou, "mine")
+
+
+def test_labels_that_the_network_has_no_classes_for_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Eleven classes and two names would be another model."""
+    code = main(["torch", "lepton-nano", "--labels", "person,car", "--out", str(tmp_path / "a.onnx")])
+
+    assert code == 1
+    assert "has 11 classes" in capsys.readouterr().err

@@ -229,3 +229,73 @@ def test_what_belongs_to_the_other_network_is_refused(tmp_path: Path, capsys: py
     assert code == 1
     assert "--freeze belongs to --net nano" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_gone_on_with_only_as_it_was_begun(tmp_path: Path) -> None:
+    """Other labels would give the weights other names; another optimizer or frozen part has another state."""
+    train, dataset = _data(tmp_path / "data", 8)
+    Trainer(tmp_path / "run", TINY, _config(epochs=1)).fit(train, [1] * 8, dataset)
+
+    swapped = Dataset(dataset.labels[::-1], dataset.samples)
+    with pytest.raises(LabError, match="holds a run for"):
+        Trainer(tmp_path / "run", TINY, _config(epochs=2)).fit(train, [1] * 8, swapped)
+    for change in ({"optimizer": "sgd"}, {"freeze": ("backbone",)}):
+        with pytest.raises(LabError, match="choose another --out"):
+            Trainer(tmp_path / "run", TINY, _config(epochs=2, **change))
+
+
+def test_without_boxes_to_judge_by_the_newest_weights_are_kept_and_patience_waits(tmp_path: Path) -> None:
+    """best.pt is then the last epoch's, and no run ends for want of gain."""
+    train, dataset = _data(tmp_path / "data", 8)
+    trainer = Trainer(tmp_path / "run", TINY, _config(epochs=4, patience=1))
+
+    best = trainer.fit(train, [1] * 8, Dataset(dataset.labels, ()))
+
+    assert best == -1
+    assert checkpoint.load(tmp_path / "run/best.pt")["epoch"] == 4
+
+
+def test_the_last_pictures_are_calm_and_keep_what_was_asked_for() -> None:
+    """No mosaics, no mixing, no far zooms at the end; turning stays if it was asked for."""
+    calm = AugmentConfig(mosaic=0.5, mix=0.5, scale=(0.5, 3), rotate_deg=5).gentle()
+
+    assert (calm.mosaic, calm.mix, calm.scale, calm.rotate_deg) == (0, 0, (0.6, 1.3), 5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--mimic", "a", "b", "c"], "names tensors of a --teacher"),
+        (["--device", "cuda:9"], "CUDA devices"),
+        (["--device", "tpu"], "give auto, cpu, cuda"),
+        (["--labels", "person,,car"], "an empty name"),
+        (["--hold-out", "1"], "no picture is left"),
+        (["--data", "only.json"], "write JSON FOLDER"),
+        (["--net", "presence", "--rotate", "5"], "--rotate belongs to --net nano"),
+    ],
+)
+def test_flags_that_cannot_work_are_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], says: str
+) -> None:
+    """Nothing is ignored in silence, and nothing ends in a traceback."""
+    data = tmp_path / "data"
+    labels = write_scenes(data, 4, size=64)
+
+    code = main(["train", "--data", str(labels), str(data), "--out", str(tmp_path / "run"), *flags])
+
+    assert code == 1
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--zoom", "0.3"], ["--epochs", "0"], ["--hold-out", "1.5"], ["--hours", "-1"], ["--sizes", "30"], ["--mix", "x"]],
+)
+def test_numbers_out_of_range_are_refused_by_their_flag(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names the flag and what it wants."""
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--data", "a.json", "a", "--out", "run", *flags])
+
+    assert ended.value.code == 2
+    assert f"argument {flags[0]}" in capsys.readouterr().err
