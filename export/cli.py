@@ -52,11 +52,14 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    args = build_parser().parse_args(argv)
     try:
+        args = build_parser().parse_args(argv)
         code: int | None = args.run(args)
     except LabError as exc:
         sys.stderr.write(f"lepton-export: {exc}\n")
+        return 1
+    except OSError as exc:  # a place that cannot be read or written; the system's words name it
+        sys.stderr.write(f"lepton-export: {exc.filename or exc}: {exc.strerror or 'failed'}; choose another place\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("lepton-export: interrupted; nothing was left half-written\n")

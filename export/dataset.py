@@ -92,6 +92,8 @@ def read_coco(json_path: str | Path, folder: str | Path, labels: Sequence[str] |
     if not set(wanted) & set(names.values()):
         raise DatasetError(f"{path}: none of the labels {list(wanted)} is a category; it has {sorted(names.values())}")
     rows: dict[int, list[list[float]]] = {_get(image, "id", path, "image"): [] for image in document["images"]}
+    if len(rows) < len(document["images"]):
+        raise DatasetError(f"{path}: {len(document['images']) - len(rows)} images have the id of another one")
     for number, annotation in enumerate(document["annotations"]):
         if not isinstance(annotation, dict):
             raise DatasetError(f"{path}: annotation #{number} is no record: {str(annotation)[:80]}")
@@ -169,5 +171,8 @@ def _add_box(
 
 def _sample(image: dict[str, Any], root: Path, rows: list[list[float]], path: Path) -> Sample:
     file = root / str(_get(image, "file_name", path, "image"))
-    width, height = (int(_get(image, key, path, "image")) for key in ("width", "height"))
-    return Sample(file, int(image["id"]), width, height, np.array(rows, np.float32).reshape(-1, 6))
+    try:
+        number, width, height = (int(_get(image, key, path, "image")) for key in ("id", "width", "height"))
+    except (TypeError, ValueError) as exc:
+        raise DatasetError(f"{path}: id, width or height is no number: {str(image)[:80]}") from exc
+    return Sample(file, number, width, height, np.array(rows, np.float32).reshape(-1, 6))

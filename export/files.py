@@ -24,12 +24,21 @@ def model_file(text: str) -> Path:
     return shipped if "/" not in text and not Path(text).exists() and shipped.is_file() else Path(text)
 
 
+def refuse_overwriting(target: Path, *sources: Path) -> None:
+    """Raise LabError when `target` is one of the files that it is made from: they would be lost."""
+    for source in sources:
+        if target.exists() and source.exists() and target.samefile(source):
+            raise LabError(f"--out {target}: would overwrite what it is made from; choose another name")
+
+
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
     """Give a temporary path to write; it becomes `target` on success and vanishes on any error or Ctrl-C.
 
-    Raises LabError when the folder cannot be written.
+    Raises LabError when the folder cannot be written, or `target` is a folder.
     """
+    if target.is_dir():
+        raise LabError(f"{target}: is a folder; name a file")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)

@@ -121,7 +121,7 @@ def module_from(spec: str) -> nn.Module:
     sys.path.insert(0, str(Path.cwd()))
     try:
         built = getattr(importlib.import_module(name), function)()
-    except (ImportError, AttributeError) as exc:
+    except (ImportError, AttributeError, SyntaxError, TypeError) as exc:
         raise LabError(f"`{spec}`: {exc}; run from the folder that holds the module") from exc
     finally:
         sys.path.remove(str(Path.cwd()))

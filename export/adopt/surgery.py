@@ -28,6 +28,8 @@ def load(path: Path) -> onnx.ModelProto:
         onnx.checker.check_model(model, full_check=False)
     except FileNotFoundError as exc:
         raise AdoptError(f"{path}: not found, or its weights file beside it is missing ({exc})") from exc
+    except OSError as exc:
+        raise AdoptError(f"{path}: cannot be read ({exc.strerror})") from exc
     except (onnx.checker.ValidationError, ValueError) as exc:
         raise AdoptError(f"{path}: not a valid ONNX model ({str(exc).splitlines()[0]})") from exc
     except DecodeError as exc:

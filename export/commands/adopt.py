@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
-from .arguments import share
+from .arguments import any_size, share
 
 ABOUT = """\
 Turn a detector that somebody else published as ONNX into the one kind of file that leptond runs.
@@ -35,7 +36,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--out", type=Path, help="where to write (default: FILE's name with .lepton.onnx)")
     parser.add_argument("--labels", help="coco, coco91, a file with one name a line, or a comma list")
     parser.add_argument("--family", help="name the output layout instead of recognising it")
-    parser.add_argument("--size", type=size, metavar="WxH", help="picture size, where the file leaves it open")
+    parser.add_argument("--size", type=any_size, metavar="WxH", help="picture size, where the file leaves it open")
     parser.add_argument("--score-threshold", type=share, default=0.5, help="the daemon's default (default: 0.5)")
     parser.add_argument("--nms-iou", type=share, help="overlap above which the weaker of two boxes is dropped")
     parser.add_argument("--fp16", action="store_true", help="halve the weights; for GPUs, slower on a CPU")
@@ -51,13 +52,14 @@ def add_pixel_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("when the model was trained unlike its family")
     group.add_argument("--channels", choices=("rgb", "bgr"), help="colour order that the network wants")
     group.add_argument("--mean", type=triple, metavar="A,B,C", help="subtracted from 0..255 values")
-    group.add_argument("--std", type=triple, metavar="A,B,C", help="divides after that; 255,255,255 gives 0..1")
+    group.add_argument("--std", type=divisors, metavar="A,B,C", help="divides after that; 255,255,255 gives 0..1")
 
 
 def run(args: argparse.Namespace) -> int:
     """Adopt one file and say what came out."""
     from ..adopt.family import PixelOverrides
     from ..adopt.pipeline import Request, adopt
+    from ..files import refuse_overwriting
     from ..labels import read_labels
 
     request = Request(
@@ -73,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         fp16=args.fp16,
     )
     target = args.out or args.file.with_suffix(".lepton.onnx")
+    refuse_overwriting(target, args.file)
     done = adopt(args.file, target, request)
     width, height = done.size
     sys.stdout.write(
@@ -86,18 +89,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def size(text: str) -> tuple[int, int]:
-    """Parse 640x480 as (width, height)."""
-    parts = text.lower().split("x")
-    if len(parts) == 2 and all(part.isdigit() and int(part) > 0 for part in parts):
-        return int(parts[0]), int(parts[1])
-    raise argparse.ArgumentTypeError(f"{text!r} is no size; write it as 640x480")
-
-
 def triple(text: str) -> tuple[float, float, float]:
     """Parse three comma-separated numbers."""
     try:
         first, second, third = (float(part) for part in text.split(","))
     except ValueError as exc:
         raise argparse.ArgumentTypeError(f"{text!r} is not three numbers such as 123.7,116.3,103.5") from exc
+    if not all(map(math.isfinite, (first, second, third))):
+        raise argparse.ArgumentTypeError(f"{text!r}: three finite numbers are wanted")
     return first, second, third
+
+
+def divisors(text: str) -> tuple[float, float, float]:
+    """Parse three numbers above 0."""
+    values = triple(text)
+    if min(values) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: divides the pixels, so each must be above 0")
+    return values

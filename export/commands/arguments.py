@@ -55,8 +55,24 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Parse 416x320 as (width, height)."""
-    parts = text.lower().split("x")
-    if len(parts) == 2 and all(part.isdecimal() and int(part) > 0 and int(part) % 32 == 0 for part in parts):
-        return int(parts[0]), int(parts[1])
+    """Parse 416x320 as (width, height), both multiples of 32."""
+    width, height = any_size(text)
+    if width % 32 == 0 and height % 32 == 0:
+        return width, height
     raise argparse.ArgumentTypeError(f"{text!r}: write multiples of 32 as 416x320")
+
+
+def any_size(text: str) -> tuple[int, int]:
+    """Parse 640x360 as (width, height)."""
+    parts = text.lower().split("x")
+    if len(parts) == 2 and all(part.isdecimal() and int(part) > 0 for part in parts):
+        return int(parts[0]), int(parts[1])
+    raise argparse.ArgumentTypeError(f"{text!r} is no size; write it as 640x480")
+
+
+def positive(text: str) -> float:
+    """Parse a number above 0."""
+    value = number(text)
+    if value > 0:
+        return value
+    raise argparse.ArgumentTypeError(f"{text!r}: a number above 0")

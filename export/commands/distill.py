@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from ..dataset import write_coco
     from ..devices import open_detector
     from ..errors import LabError
+    from ..files import refuse_overwriting
     from ..labels import names_of
     from ..training.distill import ALL_VIEWS, ONE_VIEW, label, shared_classes
 
@@ -64,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     teacher = open_detector(args.teacher, args.device)
     labels = names_of(args.labels)
     classes = shared_classes(teacher.metadata.labels, labels)
+    if args.data:
+        refuse_overwriting(args.out, args.data[0])
     dataset, folder = _source(args, labels)
     if outside := [sample.path for sample in dataset.samples if not sample.path.is_relative_to(folder)]:
         raise LabError(f"{outside[0]}: lies outside {folder}; name the pictures by their place in that folder")

@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     from ..devices import open_detector
     from ..evaluation.evaluate import evaluate_coco, evaluate_mot, to_metrics, to_text
 
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
     detector = open_detector(args.model, args.device, args.threads)
     if args.data:
         evaluation = evaluate_coco(detector, args.data[0], args.data[1], args.limit)
@@ -71,7 +73,6 @@ def _report(args: argparse.Namespace, evaluation: Evaluation, metrics: dict[str,
     from ..evaluation.plots import draw_curves, draw_misses
     from ..files import whole_file
 
-    args.out.mkdir(parents=True, exist_ok=True)
     pictures = coco_pictures(evaluation.truth, args.data[1]) if args.data else read_frames(args.mot[1])
     threshold = float(str(metrics.get("threshold", 0.5)))
     with whole_file(args.out / "metrics.json") as draft:
@@ -80,7 +81,7 @@ def _report(args: argparse.Namespace, evaluation: Evaluation, metrics: dict[str,
         draw_curves(evaluation, draft)
     with whole_file(args.out / "misses.png") as draft:
         draw_misses(evaluation, pictures, threshold, draft)
-    sys.stdout.write(f"wrote {args.out}/metrics.json, curves.png, misses.png\n")
+    sys.stderr.write(f"wrote {args.out}/metrics.json, curves.png, misses.png\n")
 
 
 def _store(path: Path, detector: Detector, metrics: dict[str, object]) -> None:

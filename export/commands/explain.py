@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import model_file
+from ..errors import LabError
+from ..files import model_file, refuse_overwriting
 from .arguments import natural, whole
 
 if TYPE_CHECKING:
@@ -62,20 +63,28 @@ def run(args: argparse.Namespace) -> int:
     scales = (fit.scale_x, fit.scale_y, fit.scale_x, fit.scale_y)
     asked = [value * scale for value, scale in zip(args.box, scales, strict=True)] if args.box else None
     target = choose(rows, asked, _label_index(detector, args.label))
+    if target is None:
+        raise LabError(f"{args.picture}: no such detection; found: {_listed(detector, fit.to_picture(rows))}")
     settings = Settings(masks=args.masks, cells=args.cells, seed=args.seed, batch=args.batch)
     found = saliency(detector, image, target, settings)
     out = (args.out or args.picture.with_name(f"{args.picture.stem}-why.png")).with_suffix(".png")
+    refuse_overwriting(out, args.picture)
     label = detector.metadata.labels[int(target[5])]
     _write(out, draw(picture, to_picture(found, fit), fit.to_picture(target[None])[0], label))
     sys.stdout.write(f"{label} {target[4]:.2f}: {measure(detector, image, target, found, args.cells)}\nwrote {out}\n")
     return 0
 
 
+def _listed(detector: Detector, rows: NDArray[np.float32]) -> str:
+    """Name what was found as --label and --box want it."""
+    labels = detector.metadata.labels
+    boxes = (f"{labels[int(r[5])]} at {','.join(str(round(v)) for v in r[:4])} ({r[4]:.2f})" for r in rows[:8].tolist())
+    return "; ".join(boxes) or "nothing"
+
+
 def _label_index(detector: Detector, label: str | None) -> int | None:
     if label is None:
         return None
-    from ..errors import LabError
-
     labels = detector.metadata.labels
     if label not in labels:
         raise LabError(f"--label {label}: {detector.path} knows {', '.join(labels)}")
@@ -85,7 +94,6 @@ def _label_index(detector: Detector, label: str | None) -> int | None:
 def _write(out: Path, drawn: NDArray[np.uint8]) -> None:
     import cv2
 
-    from ..errors import LabError
     from ..files import whole_file
 
     with whole_file(out) as draft:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ..files import model_file
-from .arguments import natural, number, size, sizes, whole
+from .arguments import natural, number, positive, size, sizes, whole
 
 ABOUT = """\
 Make a lepton-nano smaller: the least useful channels of every layer go, the rest is fine-tuned on
@@ -52,7 +52,7 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--epochs", type=whole, default=20, help="default: 20")
     group.add_argument("--hours", type=number, default=0.0, help="end after so many hours instead of epochs")
     group.add_argument("--batch", type=whole, default=16, help="pictures a step (default: 16)")
-    group.add_argument("--rate", type=number, default=5e-4, help="highest learning rate (default: 5e-4)")
+    group.add_argument("--rate", type=positive, default=5e-4, help="highest learning rate (default: 5e-4)")
     group.add_argument("--sizes", type=sizes, default=(256, 288, 320, 352), help="picture sizes, multiples of 32")
     group.add_argument("--size", type=size, default=(416, 320), metavar="WxH", help="input of model.onnx (416x320)")
     group.add_argument("--workers", type=natural, default=1, help="processes that augment (default: 1)")

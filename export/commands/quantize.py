@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..files import SHIPPED, model_file
+from ..errors import LabError
+from ..files import SHIPPED, model_file, refuse_overwriting
 from .arguments import natural, whole
 
 ABOUT = """\
@@ -59,9 +60,12 @@ def run(args: argparse.Namespace) -> int:
     from ..compression.toll import Truth
     from ..frames import sample_pictures
 
+    if not args.data and (args.pictures or args.limit):
+        raise LabError("--pictures and --limit go with --data: the labelled pictures to judge by")
     truth = Truth(args.data, args.pictures or args.data.parent, args.limit) if args.data else None
     beside = Path() if args.model.parent == SHIPPED else args.model.parent
     target = args.out or beside / f"{args.model.stem}-int8.onnx"
+    refuse_overwriting(target, args.model)
     settings = Settings(
         keep_first=args.keep_first,
         symmetric=args.symmetric,

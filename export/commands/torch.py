@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .arguments import share, size
+from .arguments import any_size, share
 
 ABOUT = """\
 Write a model of the contract from PyTorch: a checkpoint or a finished lepton-nano of `train`, or your own module.
@@ -30,7 +30,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("source", help="checkpoint (.pt), finished .onnx, lepton-nano, or module:function")
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
-    parser.add_argument("--size", type=size, default="416x320", metavar="WxH", help="input size (default: 416x320)")
+    parser.add_argument("--size", type=any_size, default="416x320", metavar="WxH", help="input size (default: 416x320)")
     parser.add_argument("--labels", help="comma list of the classes (default: those of the checkpoint)")
     parser.add_argument("--name", help="the model's name in status and alerts (default: name of --out)")
     parser.add_argument("--fit", choices=("letterbox", "stretch"), help="how a frame is brought to the size")
@@ -45,13 +45,14 @@ def run(args: argparse.Namespace) -> int:
     """Export and check one module."""
     from ..contract import Metadata
     from ..errors import LabError
-    from ..files import model_file, sha256_of
+    from ..files import model_file, refuse_overwriting, sha256_of
     from ..labels import names_of
     from ..to_onnx import deployed, export_module, module_from
     from ..training.start import read_nano
 
     path = model_file(args.source)
     ours = path.suffix in {".pt", ".onnx"}
+    refuse_overwriting(args.out, path)
     state = read_nano(path) if ours else {}
     module = deployed(state, args.size, str(path)) if ours else module_from(args.source)
     labels = names_of(args.labels) if args.labels else tuple(state.get("labels", ()))

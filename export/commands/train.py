@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import LabError
-from ..files import model_file
+from ..files import model_file, sha256_of
 from ..labels import names_of
-from .arguments import natural, number, scale, share, size, sizes, whole
+from .arguments import natural, number, positive, scale, share, size, sizes, whole
 
 if TYPE_CHECKING:
     from ..dataset import Dataset
@@ -97,7 +97,9 @@ def _add_pictures(group: argparse._ArgumentGroup) -> None:
 
 def _add_learning(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--optimizer", choices=("adamw", "adam", "sgd"), default="adamw")
-    group.add_argument("--rate", type=number, help="highest learning rate (default: 2e-3 for nano, 1e-3 for presence)")
+    group.add_argument(
+        "--rate", type=positive, help="highest learning rate (default: 2e-3 for nano, 1e-3 for presence)"
+    )
     group.add_argument("--decay", type=number, default=0.03, help="weight decay (default: 0.03)")
     group.add_argument("--warmup", type=share, default=0.03, help="share of the training before the highest rate")
     group.add_argument("--seed", type=natural, default=1)
@@ -188,7 +190,8 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
     start = start_from(args.start, train.labels, pictures.sample(max(args.sizes))) if args.start else None
     net = start.net if start else NanoConfig(classes=len(train.labels))
     teacher = TeacherSpec(path=args.teacher, labels=train.labels, maps=tuple(args.mimic)) if args.teacher else None
-    trainer = Trainer(args.out, net, config, start=start.weights if start else None, teacher=teacher)
+    origin = sha256_of(args.start) if args.start else ""
+    trainer = Trainer(args.out, net, config, start=start.weights if start else None, teacher=teacher, origin=origin)
     # Python's own handler raises wherever the program is, and is lost in the clean-up of a loader
     before = signal.signal(signal.SIGINT, lambda *_: trainer.stop())
     try:
@@ -250,8 +253,11 @@ def _labels(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _say(train: Dataset, held_out: Dataset) -> None:
-    boxes = ", ".join(f"{name} {count}" for name, count in train.counts().items() if count)
-    sys.stdout.write(f"{len(train)} pictures to learn from, {len(held_out)} held out; boxes: {boxes}\n")
+    counts = train.counts()
+    boxes = ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none"
+    without = ", ".join(name for name, count in counts.items() if not count)
+    without = f"; WITHOUT BOXES: {without}" if without else ""
+    sys.stdout.write(f"{len(train)} pictures to learn from, {len(held_out)} held out; boxes: {boxes}{without}\n")
 
 
 def _done(model: Path) -> int:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import LabError
 from ..files import model_file
 from .adopt import add_pixel_arguments
 
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     from ..devices import open_detector
     from ..verification.trial import SCENES, Trial, synthetic_scenes
 
+    if not args.source and (args.channels or args.mean or args.std):
+        raise LabError("--channels, --mean and --std say how --source was trained; give it, too")
     detector = open_detector(args.model, args.device)
     pictures = synthetic_scenes()
     if args.pictures:
@@ -89,9 +92,12 @@ def _store_answer(path: Path, detector: Detector, picture: Path) -> None:
     sys.stdout.write(f"stored {len(record['detections'])} boxes on {picture} as the known answer\n")
 
 
+MOST_AT_ONCE = 256  # pictures; more would be a test of memory
+
+
 def buckets(text: str) -> tuple[int, ...]:
     """Parse 1,2,4."""
     parts = text.split(",")
-    if all(part.isdigit() and int(part) > 0 for part in parts):
+    if all(part.isdecimal() and 0 < int(part) <= MOST_AT_ONCE for part in parts):
         return tuple(int(part) for part in parts)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a list of batch sizes such as 1,2,4,8")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a list of batch sizes up to {MOST_AT_ONCE} such as 1,2,4,8")

@@ -9,21 +9,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import LabError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import onnx
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})  # what INT8 makes faster
-ACTIVATIONS = frozenset({"Sigmoid", "Mul", "Relu", "LeakyRelu", "Clip", "HardSwish", "HardSigmoid"})
 
 
 def float_nodes(graph: onnx.GraphProto, keep_first: int) -> list[str]:
-    """Names of nodes before the first heavy node, after the last, and the first `keep_first` with their activations."""
-    readers = readers_of(graph)
-    outside = _without_heavy_after(graph, readers) | _without_heavy_before(graph)
-    for node in [node for node in graph.node if node.op_type in HEAVY][:keep_first]:
-        outside |= {node.name} | {after.name for after in readers.get(node.output[0], []) if _activates(after)}
+    """Names of the nodes that do not lie between two 8-bit layers: before the first of them, or after the last.
+
+    8-bit layers are the heavy nodes but the first `keep_first`, in the graph's order. Raises LabError if none is left.
+    """
+    heavy = [node.name for node in graph.node if node.op_type in HEAVY]
+    if keep_first >= len(heavy):
+        raise LabError(f"--keep-first {keep_first}: the model has {len(heavy)} layers; nothing would become 8-bit")
+    small = set(heavy[keep_first:])
+    outside = _with_none_after(graph, small) | _with_none_before(graph, small)
     return [node.name for node in graph.node if node.name in outside]
 
 
@@ -71,23 +76,20 @@ def _drop_unread(graph: onnx.GraphProto) -> None:
     graph.node.extend(kept)
 
 
-def _activates(node: onnx.NodeProto) -> bool:
-    return node.op_type in ACTIVATIONS
-
-
-def _without_heavy_after(graph: onnx.GraphProto, readers: Mapping[str, list[onnx.NodeProto]]) -> set[str]:
+def _with_none_after(graph: onnx.GraphProto, small: set[str]) -> set[str]:
+    readers = readers_of(graph)
     leads: dict[str, bool] = {}
     for node in reversed(graph.node):
         after = (reader for name in node.output for reader in readers.get(name, []))
-        leads[node.name] = node.op_type in HEAVY or any(leads[reader.name] for reader in after)
+        leads[node.name] = node.name in small or any(leads[reader.name] for reader in after)
     return {name for name, leads_on in leads.items() if not leads_on}
 
 
-def _without_heavy_before(graph: onnx.GraphProto) -> set[str]:
+def _with_none_before(graph: onnx.GraphProto, small: set[str]) -> set[str]:
     below: dict[str, bool] = {}  # by tensor
     outside = set()
     for node in graph.node:
-        found = node.op_type in HEAVY or any(below.get(name, False) for name in node.input)
+        found = node.name in small or any(below.get(name, False) for name in node.input)
         below.update(dict.fromkeys(node.output, found))
         if not found:
             outside.add(node.name)

@@ -60,7 +60,8 @@ def prune(source: Path, folder: Path, data: Dataset, held_out: Dataset, settings
     smaller = pruned(original, settings.keep)
     pictures = Augmented(data, settings.train.augment, settings.train.seed)
     settle(smaller, pictures.sample(max(settings.train.sizes)))
-    trainer = Trainer(folder, smaller.config, settings.train, start=smaller.state_dict())
+    origin = f"{sha256_of(source)}, {settings.keep:g} kept"
+    trainer = Trainer(folder, smaller.config, settings.train, start=smaller.state_dict(), origin=origin)
     trainer.fit(pictures, [1] * len(data), held_out)
     toll = _judge(source, state, folder, settings)
     return Result(toll, (_parameters(original), _parameters(smaller)))

@@ -82,10 +82,18 @@ def weigh(
     truth: Truth | None,
     turn_s: float = TURN_S,
 ) -> Toll:
-    """Measure both models; `pictures` serve when there is no truth; each latency takes a few turns of `turn_s`."""
+    """Measure both models; `pictures` serve when there is no truth; each latency takes a few turns of `turn_s`.
+
+    Raises QualityError when there is nothing to judge by.
+    """
     if truth is None:
         threshold = before.metadata.score_threshold
         ours, theirs = (detector.detect(pictures, threshold) for detector in (before, after))
+        if not any(map(len, ours)):
+            raise QualityError(
+                f"{before.path}: sees nothing above {threshold:.2f} in the pictures to judge by, so a loss would not "
+                "be seen; give pictures that show something"
+            )
         qualities = 1.0, agreement(zip(ours, theirs, strict=True))
     else:
         qualities = _map(before, truth), _map(after, truth)

@@ -54,7 +54,10 @@ def evaluate_mot(detector: Detector, truth_path: Path, video: Path, limit: int =
     """Measure persons on a video with MOTChallenge ground truth; `limit` above 0 takes the first frames only."""
     truth = _limited(read_mot(truth_path), limit)
     _check_labels(detector, truth, truth_path)
-    return _evaluate(detector, video.stem, truth, islice(read_frames(video), len(truth["images"])))
+    evaluation = _evaluate(detector, video.stem, truth, islice(read_frames(video), len(truth["images"])))
+    if (seen := len(evaluation.found)) < len(truth["images"]):
+        raise DatasetError(f"{video}: has {seen} frames, {truth_path} speaks of {len(truth['images'])}: another video?")
+    return evaluation
 
 
 def coco_pictures(truth: dict[str, Any], folder: Path) -> Iterator[tuple[int, Picture]]:
@@ -126,8 +129,13 @@ def to_text(evaluation: Evaluation) -> str:
 def _evaluate(
     detector: Detector, name: str, truth: dict[str, Any], pictures: Iterable[tuple[int, Picture]]
 ) -> Evaluation:
-    found = find(detector, pictures, len(truth["images"]))
     labels = detector.metadata.labels
+    known = {category["id"] for category in truth["categories"] if category["name"] in labels}
+    if not any(a["category_id"] in known and not a.get("iscrowd") for a in truth["annotations"]):
+        raise DatasetError(
+            f"{name}: no box of the model's labels on {len(truth['images'])} pictures: nothing to measure"
+        )
+    found = find(detector, pictures, len(truth["images"]))
     return Evaluation(name, labels, truth, found, score_detections(truth, found, labels))
 
 

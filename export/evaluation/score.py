@@ -56,7 +56,7 @@ def score_detections(
     # the judge sorts categories by their number, so must we
     shared = sorted((label for label in labels if label in names), key=lambda label: names[label])
     results = _results(found, {labels.index(label): names[label] for label in shared})
-    document = {**truth, "info": {}, "annotations": [_complete(a) for a in truth["annotations"]]}
+    document = {**truth, "info": {}, "annotations": [_complete(n, a) for n, a in enumerate(truth["annotations"], 1)]}
     reference = COCO(document)
     judge = COCOeval_faster(reference, reference.loadRes(results) if results else COCO(_empty(document)), "bbox")
     judge.params.catIds = [names[label] for label in shared]
@@ -89,10 +89,10 @@ def _results(found: Mapping[int, NDArray[np.float32]], categories: Mapping[int, 
     ]
 
 
-def _complete(annotation: Mapping[str, Any]) -> dict[str, Any]:
+def _complete(number: int, annotation: Mapping[str, Any]) -> dict[str, Any]:
     """Return the annotation with the fields that COCO's code needs and others leave out."""
     box = annotation["bbox"]
-    return {"area": box[2] * box[3], "iscrowd": 0, **annotation}
+    return {"area": box[2] * box[3], "iscrowd": 0, **annotation, "id": number}
 
 
 def _empty(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from ..errors import LabError
 from ..runtime import iou_matrix
 from .masks import hidden, random_masks
 
@@ -42,19 +41,16 @@ class Settings:
     batch: int = 16
 
 
-def choose(rows: Row, box: Sequence[float] | None, label: int | None) -> Row:
+def choose(rows: Row, box: Sequence[float] | None, label: int | None) -> Row | None:
     """Return the row [6] to explain: of `label` if given, the one that overlaps `box` most, else the surest.
 
-    Raises LabError when nothing fits, listing what was found.
+    None when nothing fits.
     """
     fitting = rows if label is None else rows[rows[:, 5] == label]
     if box is not None and len(fitting):
         overlap = iou_matrix(np.asarray([box], np.float32), fitting[:, :4])[0]
         fitting = fitting[overlap.argmax()][None] if overlap.max() >= LEAST_OVERLAP else fitting[:0]
-    if len(fitting):
-        return np.asarray(fitting[fitting[:, 4].argmax()])
-    found = "; ".join(f"{int(row[5])} at {row[:4].round().astype(int).tolist()} ({row[4]:.2f})" for row in rows[:8])
-    raise LabError(f"no such detection in the picture; found class, box (score): {found or 'nothing'}")
+    return np.asarray(fitting[fitting[:, 4].argmax()]) if len(fitting) else None
 
 
 def saliency(detector: Detector, image: Image, target: Row, settings: Settings) -> Map:

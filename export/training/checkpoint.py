@@ -30,7 +30,7 @@ def load(path: Path) -> dict[str, Any]:
         raise LabError(f"{path}: no such checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as exc:
+    except (RuntimeError, pickle.UnpicklingError, EOFError, LookupError) as exc:
         raise LabError(f"{path}: not a checkpoint of this program ({str(exc)[:120]})") from exc
     if not isinstance(state, dict) or "model" not in state:
         raise LabError(f"{path}: a checkpoint without `model`")

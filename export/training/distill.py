@@ -6,6 +6,7 @@ at several scales, and joining two sets of boxes. What does not: training on the
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from ..dataset import Dataset, Sample
 from ..errors import DatasetError, LabError
 from ..evaluation.mot import read_frames
+from ..frames import PICTURES, read_picture
 from ..runtime import iou_matrix, suppress
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PICTURES = {".jpg", ".jpeg", ".png"}
 MERGE_IOU = 0.5  # two boxes of one class that overlap more are one object
 INSIDE = 0.8  # share of a box inside a group's box from which it is one of the group
 
@@ -106,24 +107,42 @@ def label(
 
 def take_frames(video: Path, every: int, folder: Path, labels: Sequence[str]) -> Dataset:
     """Write every so many frames of a video as JPEG into `folder`; return them as pictures without boxes."""
-    folder.mkdir(parents=True, exist_ok=True)
     samples: list[Sample] = []
-    for number, frame in tqdm(read_frames(video), desc=video.name, unit="frame", leave=False):
-        if (number - 1) % every == 0:
-            path = folder / f"{video.stem}_{number:06d}.jpg"
-            if not cv2.imwrite(str(path), frame):
-                raise LabError(f"{path}: cannot be written; is the disk full?")
-            samples.append(_unlabelled(path, len(samples) + 1, frame))
+    frames = read_frames(video)
+    with _all_or_none(folder):
+        for number, frame in tqdm(frames, desc=video.name, unit="frame", leave=False):
+            if (number - 1) % every == 0:
+                path = folder / f"{video.stem}_{number:06d}.jpg"
+                if not cv2.imwrite(str(path), frame):
+                    raise LabError(f"{path}: cannot be written; is the disk full?")
+                samples.append(_unlabelled(path, len(samples) + 1, frame))
     return Dataset(tuple(labels), tuple(samples))
 
 
+@contextmanager
+def _all_or_none(folder: Path) -> Iterator[None]:
+    """Make `folder`; when what is done there fails or is interrupted, take away what it wrote."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before = set(folder.iterdir())
+    try:
+        yield
+    except BaseException:
+        for path in set(folder.iterdir()) - before:
+            path.unlink()
+        if not before:
+            folder.rmdir()
+        raise
+
+
 def read_folder(folder: Path, labels: Sequence[str]) -> Dataset:
-    """Return all JPEG and PNG pictures of a folder, without boxes; raises DatasetError when there are none."""
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+    """Return all pictures of a folder, searched deep, without boxes.
+
+    Raises DatasetError when there are none, or naming one that cannot be read.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
     if not paths:
         raise DatasetError(f"{folder}: holds no {', '.join(sorted(PICTURES))}")
-    pictures = ((path, cv2.imread(str(path), cv2.IMREAD_COLOR)) for path in paths)
-    samples = [_unlabelled(path, n, picture) for n, (path, picture) in enumerate(pictures, 1) if picture is not None]
+    samples = [_unlabelled(path, number, read_picture(path)) for number, path in enumerate(paths, 1)]
     return Dataset(tuple(labels), tuple(samples))
 
 

@@ -75,6 +75,7 @@ class Trainer:
 
     `start` is a state dict to begin from (transfer learning); layers whose shape differs keep their random start.
     `teacher` sees each training picture too, and the network learns to imitate its answer and its feature maps.
+    `origin` names what the start was made from; a run is not gone on with from another one.
     `build` and `loss` are for experiments with other networks of the same outputs, and other ways to learn from labels.
     """
 
@@ -86,11 +87,13 @@ class Trainer:
         *,
         start: Mapping[str, Tensor] | None = None,
         teacher: TeacherSpec | None = None,
+        origin: str = "",
         build: Callable[[NanoConfig], Nano] = Nano,
         loss: Loss = detection_loss,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.origin = origin
         self.folder, self.net, self.config, self.clock = folder, net, config, clock
         self.labels: tuple[str, ...] = ()
         seed_everything(config.seed, config.threads)
@@ -139,6 +142,8 @@ class Trainer:
             losses = self._epoch(make_loader(train, batches, self.config.workers, pin=pin, teacher=self.teacher))
             self.epoch += 1
             self._close_epoch(losses, held_out)
+            if self._stopping:
+                raise KeyboardInterrupt
         return self.best
 
     def _epoch(self, loader: Any) -> dict[str, float]:
@@ -236,7 +241,13 @@ class Trainer:
     def _plan(self) -> dict[str, Any]:
         """Return what must not change in the middle of a run."""
         maps = list(self.teacher.maps) if self.teacher else None
-        return {"optimizer": self.config.optimizer, "freeze": list(self.config.freeze), "teacher's maps": maps}
+        config = self.config
+        return {
+            "optimizer": config.optimizer,
+            "freeze": list(config.freeze),
+            "teacher's maps": maps,
+            "start": self.origin,
+        }
 
     def _resume(self) -> None:
         state = checkpoint.load(self.folder / "last.pt")
@@ -269,6 +280,8 @@ def seed_everything(seed: int, threads: int) -> None:
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Return adamw, adam or sgd over the weights that train; biases and normalisation do not decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise LabError("everything is frozen, so nothing is left to learn; --freeze less")
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..dataset import Dataset
-from ..errors import DatasetError
+from ..errors import DatasetError, LabError
 from ..nets.presence import DENSE, PRESENT, SIZE, Preprocess, Presence
 from ..to_onnx import presence_from
 from . import checkpoint
@@ -78,6 +78,10 @@ def train_presence(
     first, accuracy = 0, 0.0
     if (folder / "last.pt").exists():
         state = checkpoint.load(folder / "last.pt")
+        if (state.get("net"), tuple(state.get("labels", ()))) != ("presence", (train.label,)):
+            raise LabError(
+                f"{folder}: holds a run of another network, or for {state.get('labels')}; choose another --out"
+            )
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first, accuracy = int(state["epoch"]), float(state["score"])

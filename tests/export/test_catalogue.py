@@ -13,7 +13,7 @@ import pytest
 
 from export import catalogue
 from export.cli import main
-from export.commands import adopt as adopt_command
+from export.commands.arguments import any_size
 from export.errors import LabError
 from export.fetch import Patience, fetch
 from export.labels import read_labels
@@ -180,7 +180,7 @@ def test_the_catalogue_is_complete_and_its_adopt_lines_parse() -> None:
         words = shlex.split(entry.adopt)
         assert len(read_labels(words[words.index("--labels") + 1]).names) == 80
         if "--size" in words:
-            assert adopt_command.size(words[words.index("--size") + 1]) == adopt_command.size(entry.input)
+            assert any_size(words[words.index("--size") + 1]) == any_size(entry.input)
 
 
 def test_the_command_lists_and_refuses_what_it_cannot_verify(capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,3 +139,57 @@ def test_a_shipped_model_is_found_by_its_name_and_a_file_of_that_name_comes_firs
     foreign.yolox(tmp_path / "lepton-nano")
     assert main(["inspect", "lepton-nano"]) == 0
     assert "looks like YOLOX" in capsys.readouterr().out
+
+
+def test_no_command_writes_over_what_it_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The original of an adopted or re-exported file, and the labels that people drew, are not there twice."""
+    raw = foreign.yolox(tmp_path / "raw.onnx")
+    labels = tmp_path / "labels.json"
+    labels.write_text("{}")
+    before = raw.read_bytes()
+
+    for command in (
+        ["adopt", str(raw), "--labels", "a,b,c", "--out", str(raw)],
+        ["torch", str(raw), "--out", str(raw)],
+        ["quantize", str(raw), "--calibrate", str(tmp_path), "--out", str(raw)],
+        ["distill", str(model_file("lepton-nano")), "--data", str(labels), str(tmp_path), "--out", str(labels)],
+    ):
+        assert main(command) == 1, command
+        assert "would overwrite" in capsys.readouterr().err, command
+    assert raw.read_bytes() == before
+    assert labels.read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["inspect", "{here}"], "cannot be read"),
+        (["adopt", "{raw}", "--labels", "a,b,c", "--out", "{here}"], "is a folder"),
+        (["evaluate", "lepton-nano", "--data", "a.json", "b", "--out", "{raw}"], "choose another place"),
+        (["torch", "{raw}.pt", "--out", "{here}/m.onnx"], "not a checkpoint"),
+        (["verify", "lepton-nano", "--std", "255,255,255"], "give it, too"),
+    ],
+)
+def test_places_and_files_of_the_wrong_kind_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], says: str
+) -> None:
+    """A folder for a file, a file for a folder, three bytes for a checkpoint: no traceback."""
+    raw = foreign.yolox(tmp_path / "raw.onnx")
+    (tmp_path / "raw.onnx.pt").write_bytes(b"abc")
+
+    code = main([word.format(here=tmp_path, raw=raw) for word in command])
+
+    said = capsys.readouterr().err
+    assert code == 1
+    assert says in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("std", ["0,1,1", "nan,1,1", "-1,1,1"])
+def test_a_normalisation_that_gives_no_numbers_is_refused(std: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Dividing by nothing would make a model that sees nothing and passes every check for silence."""
+    with pytest.raises(SystemExit) as ended:
+        main(["adopt", "a.onnx", "--std", std])
+
+    assert ended.value.code == 2
+    assert "--std" in capsys.readouterr().err

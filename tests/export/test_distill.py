@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from export.cli import main
 from export.dataset import read_coco
-from export.errors import LabError
-from export.training.distill import ALL_VIEWS, ONE_VIEW, join, shared_classes, take_frames, teach
+from export.errors import DatasetError, LabError
+from export.training.distill import ALL_VIEWS, ONE_VIEW, join, read_folder, shared_classes, take_frames, teach
 
 from . import contract_models
 
@@ -176,3 +176,18 @@ def test_places_that_cannot_be_written_are_refused_before_any_work(
     assert "name it" in capsys.readouterr().err
     assert main([*base, str(tmp_path / "gate.json")]) == 1
     assert "lies outside" in capsys.readouterr().err
+
+
+def test_a_broken_picture_is_named_and_a_failed_video_leaves_nothing(tmp_path: Path) -> None:
+    """No picture is left out in silence; frames without their labels are not left behind."""
+    folder = tmp_path / "pictures" / "deep"
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "a.webp"), np.zeros((32, 32, 3), np.uint8))
+    assert len(read_folder(tmp_path / "pictures", ("person",))) == 1
+    (folder / "b.png").write_bytes(b"no picture")
+
+    with pytest.raises(DatasetError, match=r"b\.png: not a picture"):
+        read_folder(tmp_path / "pictures", ("person",))
+    with pytest.raises(DatasetError, match="not a video"):
+        take_frames(folder / "b.png", 1, tmp_path / "frames", ("person",))
+    assert not (tmp_path / "frames").exists()

@@ -217,3 +217,21 @@ def test_a_file_without_video_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match=r"sound\.mp4: holds no video"):
         list(read_frames(path))
+
+
+def test_nothing_to_measure_by_is_an_error_and_stores_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A truth without boxes, or a video shorter than its truth, measures nothing: no number, no threshold."""
+    model = contract_models.build(tmp_path / "m.onnx")
+    before = model.read_bytes()
+    cv2.imwrite(str(tmp_path / "a.png"), _bright_corner(bright=True))
+    image = {"id": 1, "file_name": "a.png", "width": SIZE, "height": SIZE}
+    document = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+    (tmp_path / "none.json").write_text(json.dumps(document))
+
+    code = main(["evaluate", str(model), "--data", str(tmp_path / "none.json"), str(tmp_path), "--store"])
+
+    assert code == 1
+    assert "nothing to measure" in capsys.readouterr().err
+    assert model.read_bytes() == before

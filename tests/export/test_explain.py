@@ -10,7 +10,6 @@ import pytest
 
 from export.adopt.pipeline import Request, adopt
 from export.cli import main
-from export.errors import LabError
 from export.explanation.drise import Settings, choose, saliency
 from export.explanation.faith import measure
 from export.explanation.masks import hidden, random_masks
@@ -77,10 +76,19 @@ def test_the_detection_meant_is_found_by_box_and_label(box: tuple | None, label:
     assert (choose(ROWS, box, label) == ROWS[row]).all()
 
 
-def test_a_box_without_a_detection_lists_what_there_is() -> None:
-    """The user sees what could be explained."""
-    with pytest.raises(LabError, match=r"no such detection.*0 at \[0, 0, 10, 10\] \(0\.90\)"):
-        choose(ROWS, (100, 100, 110, 110), None)
+def test_a_box_without_a_detection_lists_what_there_is_as_it_can_be_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Labels by name, boxes in the picture's pixels: what the message says can be given to --box."""
+    model = contract_models.build(tmp_path / "m.onnx")
+    cv2.imwrite(str(tmp_path / "p.png"), contract_models.bright_corner(64))
+    command = ["explain", str(model), str(tmp_path / "p.png"), "--masks", "8", "--cells", "2", "--box"]
+
+    assert main([*command, "60,60,64,64"]) == 1
+    said = capsys.readouterr().err
+    assert "no such detection; found: person at 4,6,40,42" in said
+    assert main([*command, said.split("person at ")[1].split(" ")[0]]) == 0
+    assert choose(ROWS, (100, 100, 110, 110), None) is None
 
 
 def test_a_map_leaves_the_letterboxs_edge_when_it_returns_to_the_picture(detector: Detector) -> None:

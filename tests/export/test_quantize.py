@@ -14,8 +14,10 @@ from export.adopt.pipeline import Request, adopt
 from export.agreement import agreement, difference
 from export.cli import main
 from export.compression.int8 import Settings, quantize
+from export.compression.layers import float_nodes
 from export.compression.ranges import BINS, Histogram, best_range
 from export.errors import DatasetError, LabError, QualityError
+from export.files import model_file
 from export.frames import SHORT_FRAMES, sample_pictures
 from export.labels import Labels
 from export.runtime import Detector
@@ -56,18 +58,45 @@ def test_an_int8_file_keeps_its_detections_and_what_it_cost(tmp_path: Path) -> N
 
 
 def test_front_and_tail_stay_in_float(model: Path, tmp_path: Path) -> None:
-    """No Q/DQ node feeds box decoding; with all convolutions kept, the file is not quantised at all."""
+    """No Q/DQ node feeds box decoding; keeping all convolutions would be no compression, and is refused."""
     quantize(model, tmp_path / "q.onnx", parity.noise(4), ALL_LAYERS)
-    quantize(model, tmp_path / "kept.onnx", parity.noise(4), Settings(keep_first=3, max_drop=1.0, turn_s=0.0))
+    with pytest.raises(LabError, match="nothing would become 8-bit"):
+        quantize(model, tmp_path / "kept.onnx", parity.noise(4), Settings(keep_first=3, max_drop=1.0, turn_s=0.0))
 
-    graph, kept = (onnx.load(str(tmp_path / name)).graph for name in ("q.onnx", "kept.onnx"))
+    graph = onnx.load(str(tmp_path / "q.onnx")).graph
 
     made_by = {name: node.op_type for node in graph.node for name in node.output}
     tail = [node for node in graph.node if node.name.startswith("tail/")]
     assert tail
     assert not [name for node in tail for name in node.input if made_by.get(name) == "DequantizeLinear"]
     assert "QuantizeLinear" in made_by.values()
-    assert "QuantizeLinear" not in {node.op_type for node in kept.node}
+    assert not (tmp_path / "kept.onnx").exists()
+
+
+@pytest.mark.parametrize("kept", [4, 20, 45])
+def test_what_only_float_layers_feed_stays_in_float(kept: int) -> None:
+    """Additions and upsampling between layers that stay are not rounded: keeping more never costs more."""
+    graph = onnx.load(str(model_file("lepton-nano"))).graph
+    floats = set(float_nodes(graph, kept))
+    heavy = [node.name for node in graph.node if node.op_type == "Conv"]
+    made_by = {name: node for node in graph.node for name in node.output}
+
+    assert set(heavy[:kept]) <= floats
+    assert not set(heavy[kept:]) & floats
+    for node in graph.node:
+        before = {made_by[name].name for name in node.input if name in made_by}
+        if before and before <= floats and node.name not in heavy[kept:]:
+            assert node.name in floats, node.name
+
+
+def test_pictures_that_show_nothing_cannot_judge(model: Path, tmp_path: Path) -> None:
+    """Two models that both see nothing would agree perfectly: refused, nothing written."""
+    black = [np.zeros((64, 64, 3), np.uint8)] * 4
+    blind = contract_models.build(tmp_path / "m.onnx")
+
+    with pytest.raises(QualityError, match="give pictures that show something"):
+        quantize(blind, tmp_path / "q.onnx", black, Settings(keep_first=0, turn_s=0.0))
+    assert not (tmp_path / "q.onnx").exists()
 
 
 def test_a_loss_above_the_limit_writes_nothing_and_says_what_to_do(model: Path, tmp_path: Path) -> None:

@@ -299,3 +299,14 @@ def test_numbers_out_of_range_are_refused_by_their_flag(flags: list[str], capsys
 
     assert ended.value.code == 2
     assert f"argument {flags[0]}" in capsys.readouterr().err
+
+
+def test_a_run_from_another_start_and_one_with_everything_frozen_are_refused(tmp_path: Path) -> None:
+    """Going on would train something else than asked, or nothing."""
+    train, dataset = _data(tmp_path / "data", 8)
+    Trainer(tmp_path / "run", TINY, _config(epochs=1), origin="a").fit(train, [1] * 8, dataset)
+
+    with pytest.raises(LabError, match="choose another --out"):
+        Trainer(tmp_path / "run", TINY, _config(epochs=2), origin="b")
+    with pytest.raises(LabError, match="nothing is left to learn"):
+        Trainer(tmp_path / "frozen", TINY, _config(freeze=("backbone", "neck", "head")))

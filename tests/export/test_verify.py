@@ -94,6 +94,28 @@ def test_parity_holds_for_files_that_count_classes_as_coco_does(tmp_path: Path, 
     assert passed is True, said
 
 
+def test_a_halved_file_is_judged_as_a_whole(tmp_path: Path) -> None:
+    """Half precision moves single boxes by pixels; the step that `adopt --fp16` prints next must not fail for that."""
+    source, target = foreign.yolox(tmp_path / "raw.onnx"), tmp_path / "a.onnx"
+    adopt(source, target, Request(labels=Labels(("a", "b", "c")), fp16=True))
+
+    passed, said = CHECK["parity"].run(trial(target, source))
+
+    assert passed is True
+    assert "agrees on" in said
+
+
+def test_parity_with_a_source_that_sees_nothing_is_no_pass(tmp_path: Path) -> None:
+    """Agreement about nothing proves nothing."""
+    one, other = contract_models.build(tmp_path / "a.onnx"), contract_models.build(tmp_path / "b.onnx")
+    blind = replace(trial(one, other), pictures=[np.zeros((64, 64, 3), np.uint8)])
+
+    passed, said = CHECK["parity"].run(blind)
+
+    assert passed is False
+    assert "give --pictures" in said
+
+
 def test_parity_with_a_contract_model_counts_agreement(tmp_path: Path) -> None:
     """A compressed model is compared with the one that it came from by overlap."""
     one, other = contract_models.build(tmp_path / "a.onnx"), contract_models.build(tmp_path / "b.onnx")
