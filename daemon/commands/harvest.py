@@ -52,8 +52,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--since", type=duration_s, default=duration_s("7d"), metavar="AGE", help="30m, 12h, 7d (7d)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new folder for the dataset")
     parser.add_argument("--camera", action="append", help="only this camera; may be given again")
-    parser.add_argument("--max", type=int, default=500, metavar="N", help="frames a camera at most (%(default)s)")
-    parser.add_argument("--apart", type=float, default=2.0, metavar="S", help="seconds between frames (%(default)s)")
+    parser.add_argument("--max", type=frames, default=500, metavar="N", help="frames a camera at most (%(default)s)")
+    parser.add_argument("--apart", type=seconds, default=2.0, metavar="S", help="seconds between frames (%(default)s)")
     parser.set_defaults(run=run)
 
 
@@ -63,6 +63,20 @@ def duration_s(text: str) -> float:
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is no age; write 30m, 12h or 7d")
     return float(found[1]) * UNITS_S[found[2]]
+
+
+def frames(text: str) -> int:
+    """Return a number of frames, at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames; write one from 1 on")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Return seconds, `2` or `0.5`."""
+    if not re.fullmatch(r"\d+(\.\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; write 2 or 0.5")
+    return float(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -164,6 +164,18 @@ def test_mistakes_are_named_before_anything_is_written(
     assert (tmp_path / "out" / "labels").read_text() == "days of work"
 
 
+@pytest.mark.parametrize("flags", [["--max", "0"], ["--max", "-1"], ["--apart", "-1"], ["--apart", "nan"]])
+def test_limits_that_mean_nothing_are_refused_by_their_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    """Not an empty dataset, and not every frame of a week."""
+    with pytest.raises(SystemExit) as ended:
+        main(["harvest", "--out", str(tmp_path / "out"), *flags])
+
+    assert ended.value.code == 2
+    assert f"argument {flags[0]}" in capsys.readouterr().err
+
+
 def test_without_recordings_no_index_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An empty index that root has made would lock the daemon out of its own folder."""
     config = record(tmp_path, {23: [UNSURE]})
