@@ -29,7 +29,7 @@ Train a detector on pictures with COCO-format labels. Killed at any moment, the 
 In the --out folder: last.pt (to go on from), best.pt (best held-out score), log.csv, and model.onnx at the end."""
 NANO_ONLY = (
     "hours", "patience", "workers", "compile", "sizes", "early_sizes", "early_until", "size", "mosaic", "mix", "zoom",
-    "rotate", "optimizer", "decay", "warmup", "start", "teacher", "mimic", "freeze",
+    "rotate", "optimizer", "decay", "warmup", "start", "teacher", "mimic", "label_weight", "freeze",
 )  # fmt: skip
 LABELS = "person,bicycle,car,motorcycle,bus,truck,cat,dog,bird,backpack,suitcase"
 
@@ -119,6 +119,9 @@ def _add_learning(group: argparse._ArgumentGroup) -> None:
         metavar=("S8", "S16", "S32"),
         help="three tensors of the teacher, strides 8, 16, 32, for nano's pyramid to look like",
     )
+    group.add_argument(
+        "--label-weight", type=number, default=1.0, help="weight of the labels beside the teacher (default: 1)"
+    )
     group.add_argument("--freeze", default="", help="comma list of parts that do not learn: backbone, neck, head.boxes")
 
 
@@ -127,8 +130,8 @@ def run(args: argparse.Namespace) -> int:
     from ..dataset import join_datasets, read_coco
     from ..training.train import training_device
 
-    if args.mimic and not args.teacher:
-        raise LabError("--mimic: names tensors of a --teacher; give one, an adopted YOLOX")
+    if (args.mimic or args.label_weight != 1) and not args.teacher:
+        raise LabError("--mimic and --label-weight go with a --teacher; give one, an adopted YOLOX")
     repeats = [_repeat(item) for item in args.data]
     device = training_device(args.device)
     labels = _labels(args)
@@ -185,6 +188,7 @@ def _nano(args: argparse.Namespace, train: Dataset, held_out: Dataset, repeats: 
         patience=args.patience,
         freeze=tuple(part for part in args.freeze.split(",") if part),
         compile=args.compile,
+        label_weight=args.label_weight,
     )
     pictures = Augmented(train, config.augment, args.seed)
     start = start_from(args.start, train.labels, pictures.sample(max(args.sizes))) if args.start else None

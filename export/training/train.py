@@ -66,6 +66,7 @@ class TrainConfig:
     validate_every: int = 1
     save_every_s: float = 120.0
     freeze: tuple[str, ...] = ()
+    label_weight: float = 1.0  # of the labels' loss beside a teacher's
     compile: bool = False  # a minute for each picture size, then steps are quicker; wants a C++ compiler
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -180,7 +181,7 @@ class Trainer:
         loss, parts = self.loss(logits, boxes, points, truth)
         if self.imitation and batch.seen:
             imitation, more = self.imitation(maps, logits, boxes, batch.seen.to(self.device))
-            loss, parts = loss + imitation, {**parts, **more}
+            loss, parts = self.config.label_weight * loss + imitation, {**parts, **more}
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)

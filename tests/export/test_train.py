@@ -265,7 +265,7 @@ def test_the_last_pictures_are_calm_and_keep_what_was_asked_for() -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--mimic", "a", "b", "c"], "names tensors of a --teacher"),
+        (["--mimic", "a", "b", "c"], "go with a --teacher"),
         (["--device", "cuda:9"], "CUDA devices"),
         (["--device", "tpu"], "give auto, cpu, cuda"),
         (["--labels", "person,,car"], "an empty name"),
