@@ -150,13 +150,8 @@ def test_a_drawn_box_that_the_teacher_found_as_well_is_no_group() -> None:
     drawn = _rows([0, 0, 100, 200, 1, 0])
     twin, small, other = [2, 2, 98, 198, 0.9, 0], [10, 10, 40, 80, 0.6, 0], [50, 20, 80, 90, 0.6, 0]
 
-    np.testing.assert_array_equal(join(drawn, _rows(twin, small)), [[0, 0, 100, 200, 1, 0], small_row(small)])
+    np.testing.assert_array_equal(join(drawn, _rows(twin, small)), np.concatenate([drawn, _rows(small)]))
     np.testing.assert_array_equal(join(drawn, _rows(small, other)), _rows(small, other))
-
-
-def small_row(row: list[float]) -> list[float]:
-    """Return a row as float32 holds it."""
-    return _rows(row)[0].tolist()
 
 
 def test_places_that_cannot_be_written_are_refused_before_any_work(

@@ -135,6 +135,24 @@ def test_training_with_a_teacher_goes_on_after_a_stop(tmp_path: Path) -> None:
     assert "unlike" in (tmp_path / "run/log.csv").read_text().splitlines()[0]
 
 
+def test_labels_without_weight_teach_nothing_beside_a_teacher(tmp_path: Path) -> None:
+    """With weight 0 two sets of labels give the same weights; with weight 1 they do not."""
+    spec, quiet = _teacher(tmp_path), AugmentConfig(mosaic=0.0)
+    dataset = read_coco(write_scenes(tmp_path / "data", 4), tmp_path / "data")
+    config = {"epochs": 1, "batch": 4, "sizes": (64,), "early_sizes": (64,), "workers": 0, "threads": 1}
+
+    def learnt(name: str, weight: float, *, labelled: bool) -> torch.Tensor:
+        train = Augmented(dataset, quiet, seed=1)
+        train.rows = [rows if labelled else rows[:0] for rows in train.rows]
+        settings = TrainConfig(**config, augment=quiet, label_weight=weight)
+        trainer = Trainer(tmp_path / name, TINY, settings, teacher=spec)
+        trainer.fit(train, [1] * 4, dataset)
+        return trainer.model.head.classes.weight.detach()
+
+    assert torch.equal(learnt("a", 0.0, labelled=True), learnt("b", 0.0, labelled=False))
+    assert not torch.equal(learnt("c", 1.0, labelled=True), learnt("d", 1.0, labelled=False))
+
+
 @pytest.mark.parametrize(
     ("labels", "maps", "says"),
     [
